@@ -1,0 +1,1 @@
+//! Commands over HTTP, their execution against the log, and the relay to JetStream.

@@ -1,0 +1,1 @@
+//! The published contract: envelope, subjects and upcasters.

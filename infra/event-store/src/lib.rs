@@ -1,0 +1,1 @@
+//! The log: append, read a stream, read the log from a position.

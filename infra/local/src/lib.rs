@@ -1,0 +1,1 @@
+//! The local platform: the servers and tiers that infra/up, the tests and the benchmarks start.

@@ -1,0 +1,1 @@
+//! Configuration of every tier: one file, overridden by the environment.

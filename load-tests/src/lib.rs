@@ -1,0 +1,1 @@
+//! Importers of real data and benchmarks, over the HTTP APIs.
