@@ -1,1 +1,20 @@
 //! The rules of commerce: aggregates, commands, events and money. Pure: no clock, no I/O.
+//!
+//! One noun, one file, read downwards: events, commands, refusals, state and `apply`, `decide` and its rules, the cqrs-es
+//! adapter, tests. Times, prices and new ids arrive in the command.
+
+pub mod cancellation;
+pub mod ids;
+pub mod money;
+pub mod order;
+pub mod product;
+pub mod quantity;
+pub mod stock;
+pub mod text;
+
+#[cfg(test)]
+mod scenario;
+
+pub use ids::{CancellationId, CustomerId, OrderId, Sku};
+pub use money::{Currency, Money};
+pub use quantity::Quantity;

@@ -1,0 +1,132 @@
+//! Names of things: the business's own where it has them, UUIDs elsewhere.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// Why an id was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("must have 1 to 64 characters, has {length}")]
+    Length { length: usize },
+    #[error("must consist of letters, digits, '.', '_' and '-', has '{found}'")]
+    Character { found: char },
+    #[error("must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Uuid,
+}
+
+/// An id that the business gives: it appears in paths, so only characters that need no escaping there.
+macro_rules! business_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(CompactString);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                if text.is_empty() || text.len() > 64 {
+                    return Err(IdError::Length { length: text.chars().count() });
+                }
+                match text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-')) {
+                    Some(found) => Err(IdError::Character { found }),
+                    None => Ok(Self(text.into())),
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                CompactString::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// An id that we give: a UUID, version 7 where we make it, so that neighbours in time are neighbours on disk.
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                // Only the hyphenated form: two spellings of one id would be two streams.
+                match Uuid::try_parse(text) {
+                    Ok(uuid) if text.len() == 36 => Ok(Self(uuid)),
+                    _ => Err(IdError::Uuid),
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                CompactString::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+business_id! {
+    /// A stock keeping unit: names a product and its stock.
+    Sku
+}
+business_id! {
+    /// A customer, under the shop's own number.
+    CustomerId
+}
+uuid_id! {
+    /// An order.
+    OrderId
+}
+uuid_id! {
+    /// A cancellation that was booked by itself, without naming the order it takes back.
+    CancellationId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sku_needs_no_escaping_in_a_path() {
+        assert_eq!("85123A".parse::<Sku>().map(|sku| sku.to_string()), Ok("85123A".to_owned()));
+        assert_eq!("".parse::<Sku>(), Err(IdError::Length { length: 0 }));
+        assert_eq!("a/b".parse::<Sku>(), Err(IdError::Character { found: '/' }));
+        assert_eq!("x".repeat(65).parse::<Sku>(), Err(IdError::Length { length: 65 }));
+    }
+
+    #[test]
+    fn one_order_has_one_spelling() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(id.parse::<OrderId>().map(|id| id.to_string()), Ok(id.to_owned()));
+        assert_eq!(id.to_uppercase().parse::<OrderId>().map(|id| id.to_string()), Ok(id.to_owned()));
+        assert_eq!(id.replace('-', "").parse::<OrderId>(), Err(IdError::Uuid));
+    }
+}

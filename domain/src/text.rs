@@ -1,0 +1,96 @@
+//! Text from outside, checked once at the door: bounded, without control characters, without blanks around it.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+
+/// 1 to `MAX` characters, no control characters, no blank at either end.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Text<const MAX: usize>(CompactString);
+
+/// A product's name for people.
+pub type Name = Text<200>;
+/// Longer text about a product.
+pub type Description = Text<10_000>;
+/// Why something was done, in the words of who did it.
+pub type Reason = Text<500>;
+/// The business's own number or note for a document: an invoice number, a delivery note.
+pub type Reference = Text<64>;
+/// A country in the shop's own words.
+pub type Country = Text<64>;
+
+/// Why a text was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    #[error("must have 1 to {max} characters, has {length}")]
+    Length { max: usize, length: usize },
+    #[error("must not contain control characters")]
+    Control,
+    #[error("must not begin or end with a blank")]
+    Blank,
+}
+
+impl<const MAX: usize> Text<MAX> {
+    /// Checks `text` against the rule of the type.
+    pub fn new(text: &str) -> Result<Self, TextError> {
+        let length = text.chars().count();
+        if length == 0 || length > MAX {
+            return Err(TextError::Length { max: MAX, length });
+        }
+        if text.chars().any(char::is_control) {
+            return Err(TextError::Control);
+        }
+        if text.trim() != text {
+            return Err(TextError::Blank);
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> fmt::Display for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<const MAX: usize> fmt::Debug for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = CompactString::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_refused_with_the_rule_it_breaks() {
+        assert_eq!(Text::<3>::new(""), Err(TextError::Length { max: 3, length: 0 }));
+        assert_eq!(Text::<3>::new("four"), Err(TextError::Length { max: 3, length: 4 }));
+        assert_eq!(Text::<3>::new("a\nb"), Err(TextError::Control));
+        assert_eq!(Text::<3>::new("ab "), Err(TextError::Blank));
+    }
+
+    #[test]
+    fn length_counts_characters_not_bytes() {
+        assert_eq!(Text::<3>::new("äöü").map(|text| text.to_string()), Ok("äöü".to_owned()));
+    }
+
+    #[test]
+    fn text_from_json_is_checked_too() {
+        let error = serde_json::from_str::<Text<3>>("\"four\"").expect_err("four characters are too many");
+        assert!(error.to_string().starts_with("must have 1 to 3 characters, has 4"), "{error}");
+    }
+}
