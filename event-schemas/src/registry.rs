@@ -1,0 +1,83 @@
+//! Every event type there is: the one list that decoding, projections and schemas share.
+
+use cqrs_es::Aggregate;
+use kontor_domain::cancellation::{Cancellation, CancellationEvent};
+use kontor_domain::ids::IdError;
+use kontor_domain::order::{Order, OrderEvent};
+use kontor_domain::product::{Product, ProductEvent};
+use kontor_domain::stock::{Stock, StockEvent};
+use kontor_domain::{CancellationId, OrderId, Sku};
+
+/// Types of aggregate, as they stand in the log.
+pub const AGGREGATES: [&str; 4] = [Product::TYPE, Stock::TYPE, Order::TYPE, Cancellation::TYPE];
+
+/// An event with the aggregate it belongs to, decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    Product(Sku, ProductEvent),
+    Stock(Sku, StockEvent),
+    Order(OrderId, OrderEvent),
+    Cancellation(CancellationId, CancellationEvent),
+}
+
+/// Why an event could not be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("no aggregate type is called \"{0}\"")]
+    Aggregate(String),
+    #[error("\"{id}\" is no id of a {aggregate_type}: it {error}")]
+    Id { aggregate_type: String, id: String, error: IdError },
+    #[error("a {aggregate_type} event has a payload of another form: {error}")]
+    Payload { aggregate_type: String, error: serde_json::Error },
+}
+
+impl Fact {
+    /// Decodes the payload of an event of the current version; older ones go through [`crate::upcast`] first.
+    pub fn decode(aggregate_type: &str, aggregate_id: &str, payload: &[u8]) -> Result<Self, DecodeError> {
+        let id = |error| DecodeError::Id { aggregate_type: aggregate_type.into(), id: aggregate_id.into(), error };
+        let payload_error = |error| DecodeError::Payload { aggregate_type: aggregate_type.into(), error };
+        Ok(match aggregate_type {
+            Product::TYPE => Fact::Product(
+                aggregate_id.parse().map_err(id)?,
+                serde_json::from_slice(payload).map_err(payload_error)?,
+            ),
+            Stock::TYPE => {
+                Fact::Stock(aggregate_id.parse().map_err(id)?, serde_json::from_slice(payload).map_err(payload_error)?)
+            }
+            Order::TYPE => {
+                Fact::Order(aggregate_id.parse().map_err(id)?, serde_json::from_slice(payload).map_err(payload_error)?)
+            }
+            Cancellation::TYPE => Fact::Cancellation(
+                aggregate_id.parse().map_err(id)?,
+                serde_json::from_slice(payload).map_err(payload_error)?,
+            ),
+            other => return Err(DecodeError::Aggregate(other.into())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_registered_aggregate_can_be_decoded() {
+        for aggregate_type in AGGREGATES {
+            let error =
+                Fact::decode(aggregate_type, "01890a5d-ac96-774b-bcce-b302099a8057", b"{}").expect_err("no event");
+            assert!(matches!(error, DecodeError::Payload { .. }), "{aggregate_type}: {error}");
+        }
+        assert!(matches!(Fact::decode("spaceship", "A", b"{}"), Err(DecodeError::Aggregate(_))));
+        assert!(matches!(Fact::decode("order", "A", b"{}"), Err(DecodeError::Id { .. })));
+    }
+
+    /// Golden: the stored form of an event is a contract, so this text may only ever gain fields.
+    #[test]
+    fn a_stored_event_is_read_back() {
+        let payload = br#"{"Shipped":{"order_id":"01890a5d-ac96-774b-bcce-b302099a8057","quantity":2,"on_hand_after":5,"available_after":4}}"#;
+        let fact = Fact::decode("stock", "85123A", payload).expect("a stored event");
+        let Fact::Stock(sku, event) = &fact else { panic!("not stock: {fact:?}") };
+        assert_eq!(sku.as_str(), "85123A");
+        assert_eq!(serde_json::to_vec(event).expect("an event has a JSON form"), payload);
+    }
+}
