@@ -32,7 +32,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// `field`: its name in the struct that checks. `must` completes the sentence "poll_interval_ms is 0: ...".
+    /// `field`: its name in the struct that checks. `must` follows it, as in `must be at least 1`.
     pub fn new(field: &str, must: impl Into<String>) -> Self {
         Rule { path: vec![field.to_owned()], must: must.into() }
     }
@@ -52,6 +52,13 @@ impl Rule {
             origin: None,
             rule: self.must,
         }
+    }
+}
+
+impl std::fmt::Display for Rule {
+    /// `poll_interval_ms must be at least 1`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.path.join("."), self.must)
     }
 }
 
