@@ -32,7 +32,10 @@ impl Servers {
 
     /// As `start`; a benchmark wants [`PostgresProfile::Platform`].
     pub async fn start_as(needs: &[Need], profile: PostgresProfile) -> Result<Servers, Error> {
-        let folder = Folder::temporary("servers")?;
+        let folder = match profile {
+            PostgresProfile::Test => Folder::in_memory("servers")?,
+            PostgresProfile::Platform => Folder::temporary("servers")?,
+        };
         let path = folder.path();
         let wanted = |need| needs.contains(&need);
         let postgres = async {
