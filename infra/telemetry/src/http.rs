@@ -171,7 +171,7 @@ impl Observation {
             return;
         }
         if !self.route.is_empty() {
-            self.span.record(semconv::OTEL_NAME, format!("{} {}", self.method, self.route));
+            spans::rename(&self.span, format!("{} {}", self.method, self.route));
             self.span.record(semconv::HTTP_ROUTE, &self.route);
         }
         self.span.record(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(self.status));

@@ -146,6 +146,11 @@ pub fn batch<'a>(name: &str, count: usize, events: impl IntoIterator<Item = &'a 
     span
 }
 
+/// Gives `span` a name that was not known when it was made. The bridge reads `otel.name` only while it is made.
+pub(crate) fn rename(span: &Span, name: String) {
+    span.context().span().update_name(name);
+}
+
 /// Marks `span` as failed. Why is said in the log.
 pub fn failed(span: &Span) {
     span.record(semconv::OTEL_STATUS_CODE, "ERROR");
