@@ -1,1 +1,27 @@
-//! The log: append, read a stream, read the log from a position.
+//! The log: every event, in Postgres, appended once and read for ever.
+//!
+//! - [`append`]: what is appended, under which expected versions, and what comes of it.
+//! - [`batch`]: group commit. Concurrent appends share one round trip and one commit.
+//! - [`lane`]: one connection that appends batches, and what it does when that connection breaks.
+//! - [`stream`]: one aggregate's events, through postgres-es.
+//! - [`log_reader`]: the log from a position.
+//! - [`snapshot`]: the state of long streams, a cache.
+//! - [`key`]: idempotency keys.
+
+pub mod append;
+pub mod batch;
+pub mod key;
+mod lane;
+pub mod log;
+pub mod log_reader;
+pub mod snapshot;
+pub mod stream;
+
+pub use append::{Append, AppendError, Appended, Lineage, NewEvent, StreamAppend, StreamId};
+pub use batch::Pending;
+pub use key::Key;
+pub use log::{Log, LogSettings};
+pub use log_reader::LogReader;
+
+/// The tables and functions of the log. Run by a role that owns the database, never by a service.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

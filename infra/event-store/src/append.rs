@@ -1,0 +1,76 @@
+//! What is appended, under which expected versions, and what comes of it.
+
+use crate::key::Key;
+use compact_str::CompactString;
+
+/// One aggregate's events: its type and its id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub aggregate_type: &'static str,
+    pub aggregate_id: CompactString,
+}
+
+/// Names one reading of a stream and all that was decided on top of it, appended or not.
+///
+/// A writer may decide on state that is still being appended. When such an append is refused, everything that was
+/// decided on top of it is refused with it, even if the version should happen to fit: another writer may have put
+/// another event in that place. Lineages are given out by [`Log::new_lineage`](crate::Log::new_lineage), in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lineage(pub(crate) u64);
+
+/// An event to append. `payload` and `metadata` are JSON text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    pub event_type: String,
+    pub event_version: String,
+    pub payload: String,
+    pub metadata: String,
+}
+
+/// Events for one stream, which must be at `expected_version` (0: must not exist).
+#[derive(Debug, Clone)]
+pub struct StreamAppend {
+    pub stream: StreamId,
+    pub expected_version: i64,
+    pub lineage: Lineage,
+    pub events: Vec<NewEvent>,
+}
+
+/// One command's events for one or more streams: all of them are appended, or none.
+///
+/// Without events it only asks whether what was decided on these streams still stands: it settles after everything
+/// submitted before it.
+#[derive(Debug, Clone)]
+pub struct Append {
+    pub key: Key,
+    /// At least one, each stream once. The first is the command's own; its version is kept with the key.
+    pub streams: Vec<StreamAppend>,
+}
+
+/// The outcome of a command whose events are in the log, on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of the command's last event; for an append without events, 0.
+    pub position: i64,
+    /// Version of the command's first stream after it.
+    pub version: i64,
+    /// Whether an earlier command with the same key and the same request did it.
+    pub replayed: bool,
+}
+
+/// Why an append was not done. Nothing of it is in the log, unless it says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Read the stream again and decide again.
+    #[error("{} {} is not at version {expected} any more", stream.aggregate_type, stream.aggregate_id)]
+    Conflict { stream: StreamId, expected: i64 },
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    #[error("{waiting} appends are waiting already")]
+    Busy { waiting: usize },
+    /// The connection broke and could not be restored in time: ask again with the same key.
+    #[error("the log cannot be reached; whether the command was appended is not known: {reason}")]
+    Unknown { reason: String },
+    #[error("the log refused the append: {reason}")]
+    Refused { reason: String },
+}

@@ -1,0 +1,274 @@
+//! Group commit: appends that arrive while others are being committed wait together and are committed together.
+//!
+//! There is no timer: the commit in flight is the wait. A lane takes what is waiting, in order of arrival, up to the
+//! first append that builds on something in flight on the other lane, since the two must reach the log in this order.
+
+use crate::append::{Append, AppendError, Appended, Lineage, StreamId};
+use crate::key::KeyOutcome;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::sync::{Notify, oneshot};
+
+/// Bounds of one batch. The first append is taken whatever its size.
+const BATCH_EVENTS_MAX: usize = 2_000;
+const BATCH_BYTES_MAX: usize = 2 << 20;
+
+pub(crate) type Outcome = Result<Appended, AppendError>;
+
+/// An append on its way; resolves when it is on disk or refused. Dropping it does not take the append back.
+pub struct Pending(oneshot::Receiver<Outcome>);
+
+impl Future for Pending {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        Poll::Ready(match ready!(Pin::new(&mut self.0).poll(context)) {
+            Ok(outcome) => outcome,
+            // The lanes were stopped with this append in hand.
+            Err(_) => Err(AppendError::Unknown { reason: "the log was closed".into() }),
+        })
+    }
+}
+
+/// An append with the one who waits for it.
+pub(crate) struct Waiting {
+    pub append: Append,
+    settle: oneshot::Sender<Outcome>,
+}
+
+impl Waiting {
+    pub fn settle(self, outcome: Outcome) {
+        // Nobody waits any more when the caller has gone: the outcome stays in the log, under the key.
+        let _ = self.settle.send(outcome);
+    }
+}
+
+/// Appends on their way to the log, shared by all writers and lanes of the process.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    arrived: Notify,
+    waiting_max: usize,
+    next_lineage: AtomicU64,
+    /// Lineages below it were given out before the log changed under them.
+    lineage_floor: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    /// Streams that a lane is appending to.
+    in_flight: HashSet<StreamId>,
+    lanes_busy: usize,
+    /// Streams on which an append was refused, with its lineage: what was decided on top of it is refused too.
+    broken: HashMap<StreamId, Lineage>,
+    closed: bool,
+}
+
+/// What a lane has taken; given back with [`Queue::release`].
+pub(crate) struct Batch {
+    pub appends: Vec<Waiting>,
+    streams: Vec<StreamId>,
+}
+
+impl Queue {
+    pub fn new(waiting_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            waiting_max,
+            next_lineage: AtomicU64::new(1),
+            lineage_floor: AtomicU64::new(0),
+        }
+    }
+
+    pub fn new_lineage(&self) -> Lineage {
+        Lineage(self.next_lineage.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn is_current(&self, lineage: Lineage) -> bool {
+        lineage.0 >= self.lineage_floor.load(Ordering::Acquire)
+    }
+
+    /// Everything read so far may be wrong.
+    pub fn forget_lineages(&self) {
+        self.lineage_floor.store(self.next_lineage.load(Ordering::Relaxed), Ordering::Release);
+    }
+
+    pub fn submit(&self, append: Append) -> Result<Pending, AppendError> {
+        let (settle, pending) = oneshot::channel();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(AppendError::Unknown { reason: "the log is closed".into() });
+        }
+        let waiting = state.waiting.len();
+        if waiting >= self.waiting_max {
+            return Err(AppendError::Busy { waiting });
+        }
+        state.waiting.push_back(Waiting { append, settle });
+        drop(state);
+        self.arrived.notify_one();
+        Ok(Pending(pending))
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    /// The next batch, as soon as there is one; `None` when the queue is closed and empty.
+    pub async fn take(&self) -> Option<Batch> {
+        loop {
+            // Those who were answered just now submit their next appends before the batch is closed.
+            tokio::task::yield_now().await;
+            let arrived = self.arrived.notified();
+            {
+                let mut state = self.state.lock();
+                if let Some(batch) = state.take() {
+                    if !state.waiting.is_empty() {
+                        self.arrived.notify_one(); // The other lane may be able to take the rest.
+                    }
+                    return Some(batch);
+                }
+                if state.closed && state.waiting.is_empty() {
+                    self.arrived.notify_one();
+                    return None;
+                }
+            }
+            arrived.await;
+        }
+    }
+
+    /// Ends a batch: appends that build on it may go now.
+    pub fn release(&self, streams: Vec<StreamId>) {
+        let mut state = self.state.lock();
+        for stream in &streams {
+            state.in_flight.remove(stream);
+        }
+        state.lanes_busy -= 1;
+        if state.waiting.is_empty() {
+            if state.lanes_busy == 0 {
+                state.broken.clear(); // Nothing is left that could build on them.
+            }
+        } else {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Lets what is waiting be appended, and refuses what comes later.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.arrived.notify_waiters();
+        self.arrived.notify_one();
+    }
+
+    /// Settles those of `appends` that cannot be appended and returns the others, in order.
+    ///
+    /// `versions` are the actual versions of streams (of all streams of the appends, or of none if the log was not asked),
+    /// `known` the outcomes kept under keys.
+    pub fn sift(
+        &self,
+        appends: Vec<Waiting>,
+        mut versions: HashMap<StreamId, i64>,
+        known: &HashMap<uuid::Uuid, KeyOutcome>,
+    ) -> Vec<Waiting> {
+        let asked = !versions.is_empty();
+        let mut state = self.state.lock();
+        let mut keys = HashSet::new();
+        let mut kept = Vec::with_capacity(appends.len());
+        for waiting in appends {
+            let refusal = self.refusal(&state, &waiting.append, &versions);
+            let outcome = match (known.get(&waiting.append.key.key), refusal) {
+                (Some(outcome), _) if waiting.append.key.is_of(outcome) => {
+                    Ok(Appended { position: outcome.position, version: outcome.version, replayed: true })
+                }
+                (Some(_), _) => Err(AppendError::KeyReused),
+                (None, Some(refusal)) => Err(refusal),
+                // Two appends with one key in one batch: the second is to come again, and will find the first.
+                (None, None) if asked && !keys.insert(waiting.append.key.key) => Err(conflict(&waiting.append)),
+                (None, None) => {
+                    for of_stream in &waiting.append.streams {
+                        if let Some(version) = versions.get_mut(&of_stream.stream) {
+                            *version += of_stream.events.len() as i64;
+                        }
+                    }
+                    kept.push(waiting);
+                    continue;
+                }
+            };
+            state.break_lineages(&waiting.append);
+            waiting.settle(outcome);
+        }
+        kept
+    }
+
+    /// Settles all of `appends` with `error`.
+    pub fn refuse(&self, appends: Vec<Waiting>, error: &AppendError) {
+        let mut state = self.state.lock();
+        for waiting in appends {
+            state.break_lineages(&waiting.append);
+            waiting.settle(Err(error.clone()));
+        }
+    }
+
+    fn refusal(&self, state: &State, append: &Append, versions: &HashMap<StreamId, i64>) -> Option<AppendError> {
+        append.streams.iter().find_map(|of_stream| {
+            let broken = state.broken.get(&of_stream.stream).is_some_and(|broken| of_stream.lineage <= *broken);
+            let moved = versions.get(&of_stream.stream).is_some_and(|version| *version != of_stream.expected_version);
+            (broken || moved || !self.is_current(of_stream.lineage)).then(|| AppendError::Conflict {
+                stream: of_stream.stream.clone(),
+                expected: of_stream.expected_version,
+            })
+        })
+    }
+}
+
+fn conflict(append: &Append) -> AppendError {
+    let first = &append.streams[0];
+    AppendError::Conflict { stream: first.stream.clone(), expected: first.expected_version }
+}
+
+impl State {
+    /// The events of `append` did not come to be, so nothing that was decided on top of them may.
+    fn break_lineages(&mut self, append: &Append) {
+        for of_stream in append.streams.iter().filter(|of_stream| !of_stream.events.is_empty()) {
+            self.broken.insert(of_stream.stream.clone(), of_stream.lineage);
+        }
+    }
+
+    fn take(&mut self) -> Option<Batch> {
+        let (mut taken, mut events, mut bytes) = (0, 0, 0);
+        for waiting in &self.waiting {
+            let streams = &waiting.append.streams;
+            if streams.iter().any(|of_stream| self.in_flight.contains(&of_stream.stream)) {
+                break;
+            }
+            let of_append = || streams.iter().flat_map(|of_stream| &of_stream.events);
+            events += of_append().count();
+            bytes += of_append().map(|event| event.payload.len() + event.metadata.len()).sum::<usize>();
+            if taken > 0 && (events > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX) {
+                break;
+            }
+            taken += 1;
+        }
+        if taken == 0 {
+            return None;
+        }
+        let appends: Vec<_> = self.waiting.drain(..taken).collect();
+        let mut streams = Vec::with_capacity(taken);
+        for stream in appends.iter().flat_map(|waiting| &waiting.append.streams).map(|of_stream| &of_stream.stream) {
+            if self.in_flight.insert(stream.clone()) {
+                streams.push(stream.clone());
+            }
+        }
+        self.lanes_busy += 1;
+        Some(Batch { appends, streams })
+    }
+}
+
+impl Batch {
+    pub fn into_parts(self) -> (Vec<Waiting>, Vec<StreamId>) {
+        (self.appends, self.streams)
+    }
+}

@@ -1,0 +1,336 @@
+//! One connection that appends batches, and what it does when that connection breaks.
+
+use crate::append::{AppendError, Appended, StreamId};
+use crate::batch::{Queue, Waiting};
+use crate::key::KeyOutcome;
+use crate::log::Shared;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+/// No batch takes this long unless the connection hangs.
+const STALLED_AFTER: Duration = Duration::from_secs(20);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) struct Lane {
+    options: PgConnectOptions,
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    give_up_after: Duration,
+    open: Option<PgConnection>,
+    /// The server process of the last connection: it must be gone before the outcome of its work is asked for.
+    backend: Option<i32>,
+}
+
+/// Why a batch was not appended.
+enum Failure {
+    /// A stream is at another version, or a key is known.
+    Stale,
+    /// The log has a new epoch.
+    Epoch,
+    /// The connection broke: the batch is in the log whole, or not at all.
+    Broken(String),
+    /// Try again: a lock or a resource could not be had.
+    Later(String),
+    /// One of the appends cannot be stored.
+    Unfit(String),
+}
+
+impl Lane {
+    pub fn new(options: PgConnectOptions, queue: Arc<Queue>, shared: Arc<Shared>, give_up_after: Duration) -> Self {
+        Self { options, queue, shared, give_up_after, open: None, backend: None }
+    }
+
+    /// Appends batches until the queue is closed and empty.
+    pub async fn run(mut self) {
+        while let Some(batch) = self.queue.take().await {
+            let (appends, streams) = batch.into_parts();
+            self.append(appends).await;
+            self.queue.release(streams);
+        }
+    }
+
+    async fn append(&mut self, appends: Vec<Waiting>) {
+        let deadline = Instant::now() + self.give_up_after;
+        let nothing_known = HashMap::new();
+        let mut appends = self.queue.sift(appends, HashMap::new(), &nothing_known);
+        while !appends.is_empty() {
+            let failure = match self.try_append(&appends).await {
+                Ok(head) => return self.settle(appends, head),
+                Err(failure) => failure,
+            };
+            appends = match failure {
+                Failure::Stale => {
+                    self.shared.counts.refused_batches.fetch_add(1, Ordering::Relaxed);
+                    match self.inspect(&appends).await {
+                        Ok((versions, known)) => self.queue.sift(appends, versions, &known),
+                        Err(error) => self.recover(appends, deadline, error.to_string()).await,
+                    }
+                }
+                Failure::Epoch | Failure::Broken(_) if Instant::now() >= deadline => {
+                    return self.give_up(appends, &failure);
+                }
+                Failure::Epoch => self.recover(appends, deadline, "the log has a new epoch".into()).await,
+                Failure::Broken(reason) => self.recover(appends, deadline, reason).await,
+                Failure::Later(_) if Instant::now() >= deadline => return self.give_up(appends, &failure),
+                Failure::Later(reason) => {
+                    warn!(%reason, "The log could not append a batch of {}; it will be tried again", appends.len());
+                    sleep(RECONNECT_PAUSE).await;
+                    appends
+                }
+                Failure::Unfit(reason) if appends.len() == 1 => {
+                    return self.queue.refuse(appends, &AppendError::Refused { reason });
+                }
+                Failure::Unfit(_) => {
+                    // The others must not suffer for it: each goes alone, in order.
+                    for waiting in appends {
+                        Box::pin(self.append(vec![waiting])).await;
+                    }
+                    return;
+                }
+            };
+        }
+    }
+
+    fn give_up(&self, appends: Vec<Waiting>, failure: &Failure) {
+        let reason = match failure {
+            Failure::Broken(reason) | Failure::Later(reason) | Failure::Unfit(reason) => reason.clone(),
+            Failure::Epoch | Failure::Stale => "the log keeps changing".into(),
+        };
+        warn!(%reason, "Gave up on {} appends: the log cannot be reached", appends.len());
+        self.queue.refuse(appends, &AppendError::Unknown { reason });
+    }
+
+    fn settle(&self, appends: Vec<Waiting>, head: i64) {
+        let counts = &self.shared.counts;
+        let mut position = head;
+        for waiting in &appends {
+            position += waiting.append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
+        }
+        counts.batches.fetch_add(1, Ordering::Relaxed);
+        counts.appends.fetch_add(appends.len() as u64, Ordering::Relaxed);
+        counts.events.fetch_add((position - head) as u64, Ordering::Relaxed);
+        if position > head {
+            // Two lanes may come here in the other order than they committed.
+            self.shared.head.send_if_modified(|last| {
+                let later = position > *last;
+                *last = (*last).max(position);
+                later
+            });
+        }
+        let mut position = head;
+        for waiting in appends {
+            let events = waiting.append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
+            position += events;
+            let first = &waiting.append.streams[0];
+            let version = first.expected_version + first.events.len() as i64;
+            let position = if events == 0 { 0 } else { position };
+            waiting.settle(Ok(Appended { position, version, replayed: false }));
+        }
+    }
+
+    /// One round trip, one commit. Returns the position before the first event.
+    async fn try_append(&mut self, appends: &[Waiting]) -> Result<i64, Failure> {
+        let arrays = Arrays::of(appends);
+        if arrays.keys.is_empty() {
+            return Ok(0); // Only questions whether what was decided still stands; sifting has answered them.
+        }
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let Some(connection) = &mut self.open else {
+            return Err(Failure::Broken("not connected".into()));
+        };
+        let call =
+            sqlx::query_scalar("select append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)")
+                .bind(epoch)
+                .bind(&arrays.stream_types)
+                .bind(&arrays.stream_ids)
+                .bind(&arrays.stream_versions)
+                .bind(&arrays.keys)
+                .bind(&arrays.fingerprints)
+                .bind(&arrays.last_events)
+                .bind(&arrays.key_versions)
+                .bind(&arrays.types)
+                .bind(&arrays.ids)
+                .bind(&arrays.sequences)
+                .bind(&arrays.event_types)
+                .bind(&arrays.event_versions)
+                .bind(&arrays.payloads)
+                .bind(&arrays.metadata)
+                .fetch_one(connection);
+        match timeout(STALLED_AFTER, call).await {
+            Ok(Ok(head)) => Ok(head),
+            Ok(Err(error)) => Err(Failure::of(error)),
+            Err(_) => Err(Failure::Broken(format!("no answer within {} s", STALLED_AFTER.as_secs()))),
+        }
+    }
+
+    /// The versions that the streams of `appends` are at, and the outcomes kept under their keys.
+    async fn inspect(
+        &mut self,
+        appends: &[Waiting],
+    ) -> sqlx::Result<(HashMap<StreamId, i64>, HashMap<Uuid, KeyOutcome>)> {
+        let connection = self.open.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let mut streams: Vec<&StreamId> =
+            appends.iter().flat_map(|waiting| &waiting.append.streams).map(|of_stream| &of_stream.stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let types: Vec<_> = streams.iter().map(|stream| stream.aggregate_type).collect();
+        let ids: Vec<_> = streams.iter().map(|stream| stream.aggregate_id.as_str()).collect();
+        let versions: Vec<i64> = sqlx::query_scalar("select stream_versions($1, $2)")
+            .bind(&types)
+            .bind(&ids)
+            .fetch_all(&mut *connection)
+            .await?;
+        let known = known_keys(connection, appends).await?;
+        Ok((streams.into_iter().cloned().zip(versions).collect(), known))
+    }
+
+    /// Connects anew and settles what the broken connection had done; returns what is still to be appended.
+    async fn recover(&mut self, appends: Vec<Waiting>, deadline: Instant, reason: String) -> Vec<Waiting> {
+        warn!(%reason, "The connection to the log broke with {} appends on it", appends.len());
+        self.shared.counts.reconnects.fetch_add(1, Ordering::Relaxed);
+        self.open = None;
+        loop {
+            let known = match self.connect().await {
+                Ok(()) => match &mut self.open {
+                    Some(connection) => known_keys(connection, &appends).await,
+                    None => Err(sqlx::Error::PoolClosed),
+                },
+                Err(error) => Err(error),
+            };
+            match known {
+                Ok(known) => return self.queue.sift(appends, HashMap::new(), &known),
+                Err(error) if Instant::now() >= deadline => {
+                    self.give_up(appends, &Failure::Broken(error.to_string()));
+                    return Vec::new();
+                }
+                Err(_) => sleep(RECONNECT_PAUSE).await,
+            }
+        }
+    }
+
+    /// Connects and makes sure that the former connection does no more work on the server.
+    pub async fn connect(&mut self) -> sqlx::Result<()> {
+        let mut connection = timeout(STALLED_AFTER, self.options.connect())
+            .await
+            .map_err(|_| sqlx::Error::Protocol("no answer while connecting".into()))??;
+        if let Some(backend) = self.backend.take() {
+            let ended: bool = sqlx::query_scalar(
+                "select coalesce((select pg_terminate_backend(pid, 5000) from pg_stat_activity
+                  where pid = $1 and usename = current_user and pid <> pg_backend_pid()), true)",
+            )
+            .bind(backend)
+            .fetch_one(&mut connection)
+            .await?;
+            if !ended {
+                self.backend = Some(backend);
+                return Err(sqlx::Error::Protocol("the former connection is still at work".into()));
+            }
+        }
+        let (epoch, backend): (i64, i32) =
+            sqlx::query_as("select open_log(), pg_backend_pid()").fetch_one(&mut connection).await?;
+        let before = self.shared.epoch.swap(epoch, Ordering::AcqRel);
+        if before != 0 && before != epoch {
+            info!(before, epoch, "The log has a new epoch: all that was read before is read again");
+            self.queue.forget_lineages();
+        }
+        self.backend = Some(backend);
+        if let Some(former) = self.open.replace(connection) {
+            let _ = former.close_hard().await; // It is of no use any more, whatever closing it says.
+        }
+        Ok(())
+    }
+}
+
+async fn known_keys(connection: &mut PgConnection, appends: &[Waiting]) -> sqlx::Result<HashMap<Uuid, KeyOutcome>> {
+    let keys: Vec<_> = appends.iter().map(|waiting| waiting.append.key.key).collect();
+    crate::key::look_up_keys(connection, &keys).await
+}
+
+impl Failure {
+    fn of(error: sqlx::Error) -> Self {
+        let reason = error.to_string();
+        let sqlx::Error::Database(database) = &error else {
+            return match error {
+                sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } => Failure::Unfit(reason),
+                _ => Failure::Broken(reason),
+            };
+        };
+        let code = database.code().unwrap_or_default();
+        let constraint = database.try_downcast_ref::<PgDatabaseError>().and_then(|error| error.constraint());
+        match (&*code, constraint) {
+            ("KT001", _) => Failure::Epoch,
+            ("KT002", _) => Failure::Stale,
+            ("23505", Some("idempotency_keys_pkey")) => Failure::Stale,
+            ("23505", Some(constraint)) if constraint.starts_with("events_") => Failure::Stale,
+            // A lock that could not be had, a resource that ran out: neither is the append's fault.
+            ("40001" | "40P01" | "55P03" | "57014", _) => Failure::Later(reason),
+            (code, _) if code.starts_with("53") => Failure::Later(reason),
+            // The server is going down, or has become a standby.
+            (code, _) if code.starts_with("57P") || code.starts_with("08") || code == "25006" => {
+                Failure::Broken(reason)
+            }
+            _ => Failure::Unfit(reason),
+        }
+    }
+}
+
+/// The arguments of append_batch.
+#[derive(Default)]
+struct Arrays<'a> {
+    stream_types: Vec<&'a str>,
+    stream_ids: Vec<&'a str>,
+    stream_versions: Vec<i64>,
+    keys: Vec<Uuid>,
+    fingerprints: Vec<i64>,
+    last_events: Vec<i64>,
+    key_versions: Vec<i64>,
+    types: Vec<&'a str>,
+    ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+    event_types: Vec<&'a str>,
+    event_versions: Vec<&'a str>,
+    payloads: Vec<&'a str>,
+    metadata: Vec<&'a str>,
+}
+
+impl<'a> Arrays<'a> {
+    fn of(appends: &'a [Waiting]) -> Self {
+        let mut arrays = Self::default();
+        // Only the first append to a stream meets the version in the log; the others follow on it within the batch.
+        let mut met = std::collections::HashSet::new();
+        for Waiting { append, .. } in appends {
+            for of_stream in &append.streams {
+                let StreamId { aggregate_type, aggregate_id } = &of_stream.stream;
+                if met.insert(&of_stream.stream) && of_stream.expected_version > 0 {
+                    arrays.stream_types.push(aggregate_type);
+                    arrays.stream_ids.push(aggregate_id);
+                    arrays.stream_versions.push(of_stream.expected_version);
+                }
+                for (sequence, event) in (of_stream.expected_version + 1..).zip(&of_stream.events) {
+                    arrays.types.push(aggregate_type);
+                    arrays.ids.push(aggregate_id);
+                    arrays.sequences.push(sequence);
+                    arrays.event_types.push(&event.event_type);
+                    arrays.event_versions.push(&event.event_version);
+                    arrays.payloads.push(&event.payload);
+                    arrays.metadata.push(&event.metadata);
+                }
+            }
+            if append.streams.iter().any(|of_stream| !of_stream.events.is_empty()) {
+                let first = &append.streams[0];
+                arrays.keys.push(append.key.key);
+                arrays.fingerprints.push(append.key.fingerprint);
+                arrays.last_events.push(arrays.types.len() as i64);
+                arrays.key_versions.push(first.expected_version + first.events.len() as i64);
+            }
+        }
+        arrays
+    }
+}

@@ -1,0 +1,90 @@
+//! The log from a position: what the relay, projectors and analysts read.
+
+use compact_str::CompactString;
+use kontor_event_schemas::RecordedEvent;
+use kontor_event_schemas::upcast::{UpcastError, Upcasters};
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Reads the log in order. Positions have no gaps and become visible in order, so who has seen n has seen all below.
+#[derive(Clone)]
+pub struct LogReader {
+    log: PgPool,
+    upcasters: Arc<Upcasters>,
+}
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the log cannot be read: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Upcast(#[from] UpcastError),
+    /// Never seen in a log that only append_batch writes.
+    #[error("the log has a gap: position {expected} is missing, {found} follows")]
+    Gap { expected: i64, found: i64 },
+}
+
+impl LogReader {
+    /// Reads with any role that may select from `events`, on the primary or a replica.
+    pub fn new(log: PgPool, upcasters: Arc<Upcasters>) -> Self {
+        Self { log, upcasters }
+    }
+
+    /// The last position, 0 for an empty log.
+    pub async fn head(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("select coalesce(max(position), 0) from events").fetch_one(&self.log).await
+    }
+
+    /// Raised when the log may have lost commits.
+    pub async fn epoch(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("select epoch from log_head").fetch_one(&self.log).await
+    }
+
+    /// The id of the event at `position`; `None`: there is none.
+    pub async fn event_id(&self, position: i64) -> sqlx::Result<Option<Uuid>> {
+        sqlx::query_scalar("select (metadata ->> 'event_id')::uuid from events where position = $1")
+            .bind(position)
+            .fetch_optional(&self.log)
+            .await
+    }
+
+    /// Up to `most` events after position `after`, in order, brought to their current versions.
+    pub async fn read(&self, after: i64, most: i64) -> Result<Vec<RecordedEvent>, ReadError> {
+        let rows = sqlx::query(
+            "select position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
+                 metadata::text, recorded_at
+             from events where position > $1 and position <= $1 + $2 order by position limit $2",
+        )
+        .bind(after)
+        .bind(most)
+        .fetch_all(&self.log)
+        .await?;
+        let mut events = Vec::with_capacity(rows.len());
+        for (expected, row) in (after + 1..).zip(&rows) {
+            let event = recorded(row)?;
+            if event.position != expected {
+                return Err(ReadError::Gap { expected, found: event.position });
+            }
+            events.push(self.upcasters.upcast(event)?);
+        }
+        Ok(events)
+    }
+}
+
+fn recorded(row: &PgRow) -> sqlx::Result<RecordedEvent> {
+    let text = |column: usize| row.try_get::<&str, _>(column).map(CompactString::from);
+    Ok(RecordedEvent {
+        position: row.try_get(0)?,
+        aggregate_type: text(1)?,
+        aggregate_id: text(2)?,
+        sequence: row.try_get(3)?,
+        event_type: text(4)?,
+        event_version: text(5)?,
+        payload: row.try_get(6)?,
+        metadata: row.try_get(7)?,
+        recorded_at: row.try_get(8)?,
+    })
+}
