@@ -54,7 +54,7 @@ create table snapshots (
 
 -- Appends a batch whole, or refuses it whole and writes nothing; the caller then asks stream_versions and the keys why.
 --
--- Streams: for each stream that the batch touches, the version it must be at (0: it must not exist).
+-- Streams: those that must exist, or must not (0), with the version they must be at; a first event checks itself.
 -- Keys: for each append, its key, fingerprint, the number of its last event in the batch, the version it leads to.
 -- Events: in the order of their positions.
 -- Returns the position before the first event of the batch.
@@ -93,7 +93,7 @@ begin
         from unnest(stream_types, stream_ids, stream_versions) as s (type, id, version)
         join events e on e.aggregate_type = s.type and e.aggregate_id = s.id
             and e.sequence between s.version and s.version + 1;
-        if found_at <> cardinality(stream_ids) or beyond > 0 then
+        if found_at <> (select count(*) from unnest(stream_versions) v where v > 0) or beyond > 0 then
             raise exception 'a stream is not at its expected version' using errcode = 'KT002';
         end if;
     end if;

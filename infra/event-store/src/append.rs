@@ -38,8 +38,8 @@ pub struct StreamAppend {
 
 /// One command's events for one or more streams: all of them are appended, or none.
 ///
-/// Without events it only asks whether what was decided on these streams still stands: it settles after everything
-/// submitted before it.
+/// Without events it only asks whether the streams are at these versions: a refusal or a command that changes nothing
+/// rests on what was read, as an append does. It settles after everything submitted before it.
 #[derive(Debug, Clone)]
 pub struct Append {
     pub key: Key,
@@ -50,7 +50,7 @@ pub struct Append {
 /// The outcome of a command whose events are in the log, on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Position of the command's last event; for an append without events, 0.
+    /// Position of the command's last event; for an append without events, of the log when it was answered.
     pub position: i64,
     /// Version of the command's first stream after it.
     pub version: i64,

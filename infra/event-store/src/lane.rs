@@ -126,11 +126,9 @@ impl Lane {
         }
         let mut position = head;
         for waiting in appends {
-            let events = waiting.append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
-            position += events;
+            position += waiting.append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
             let first = &waiting.append.streams[0];
             let version = first.expected_version + first.events.len() as i64;
-            let position = if events == 0 { 0 } else { position };
             waiting.settle(Ok(Appended { position, version, replayed: false }));
         }
     }
@@ -138,9 +136,6 @@ impl Lane {
     /// One round trip, one commit. Returns the position before the first event.
     async fn try_append(&mut self, appends: &[Waiting]) -> Result<i64, Failure> {
         let arrays = Arrays::of(appends);
-        if arrays.keys.is_empty() {
-            return Ok(0); // Only questions whether what was decided still stands; sifting has answered them.
-        }
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         let Some(connection) = &mut self.open else {
             return Err(Failure::Broken("not connected".into()));
@@ -306,9 +301,11 @@ impl<'a> Arrays<'a> {
         // Only the first append to a stream meets the version in the log; the others follow on it within the batch.
         let mut met = std::collections::HashSet::new();
         for Waiting { append, .. } in appends {
+            let asks_only = append.streams.iter().all(|of_stream| of_stream.events.is_empty());
             for of_stream in &append.streams {
                 let StreamId { aggregate_type, aggregate_id } = &of_stream.stream;
-                if met.insert(&of_stream.stream) && of_stream.expected_version > 0 {
+                // That a new stream is new is checked by its first event, which an append that only asks has not.
+                if met.insert(&of_stream.stream) && (of_stream.expected_version > 0 || asks_only) {
                     arrays.stream_types.push(aggregate_type);
                     arrays.stream_ids.push(aggregate_id);
                     arrays.stream_versions.push(of_stream.expected_version);
@@ -323,7 +320,7 @@ impl<'a> Arrays<'a> {
                     arrays.metadata.push(&event.metadata);
                 }
             }
-            if append.streams.iter().any(|of_stream| !of_stream.events.is_empty()) {
+            if !asks_only {
                 let first = &append.streams[0];
                 arrays.keys.push(append.key.key);
                 arrays.fingerprints.push(append.key.fingerprint);
