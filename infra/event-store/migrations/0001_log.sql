@@ -34,10 +34,11 @@ insert into log_head (epoch, timeline) values (1, substr(pg_walfile_name(pg_curr
 
 -- What became of each command: written with its events, so that a retry gets the first outcome.
 create table idempotency_keys (
-    key         uuid   primary key, -- of the principal, the route and the client's key
-    fingerprint bigint not null,    -- of the request: the same key with another request is refused
-    position    bigint not null,    -- of the command's last event
-    version     bigint not null     -- of the command's first stream, after it
+    key            uuid   primary key, -- of the principal and the client's key
+    fingerprint    bigint not null,    -- of the request: the same key with another request is refused
+    first_position bigint not null,    -- of the command's first event: it tells the aggregate
+    position       bigint not null,    -- of the command's last event
+    version        bigint not null     -- of the command's first stream, after it
 ) with (fillfactor = 100);
 -- For pruning: keys are written in the order of positions.
 create index idempotency_keys_position on idempotency_keys using brin (position);
@@ -55,13 +56,14 @@ create table snapshots (
 -- Appends a batch whole, or refuses it whole and writes nothing; the caller then asks stream_versions and the keys why.
 --
 -- Streams: those that must exist, or must not (0), with the version they must be at; a first event checks itself.
--- Keys: for each append, its key, fingerprint, the number of its last event in the batch, the version it leads to.
+-- Keys: for each append, its key, fingerprint, the numbers of its first and last event in the batch, the version it
+-- leads to.
 -- Events: in the order of their positions.
 -- Returns the position before the first event of the batch.
 create function append_batch(
     expected_epoch bigint,
     stream_types text[], stream_ids text[], stream_versions bigint[],
-    keys uuid[], fingerprints bigint[], last_events bigint[], key_versions bigint[],
+    keys uuid[], fingerprints bigint[], first_events bigint[], last_events bigint[], key_versions bigint[],
     types text[], ids text[], sequences bigint[], event_types text[], event_versions text[], payloads text[], metadata text[]
 ) returns bigint
 language plpgsql security definer
@@ -99,9 +101,10 @@ begin
     end if;
 
     -- Keys first: a retry is refused before anything large is written.
-    insert into idempotency_keys (key, fingerprint, position, version)
-    select k.key, k.fingerprint, head + k.last_event, k.version
-    from unnest(keys, fingerprints, last_events, key_versions) as k (key, fingerprint, last_event, version);
+    insert into idempotency_keys (key, fingerprint, first_position, position, version)
+    select k.key, k.fingerprint, head + k.first_event, head + k.last_event, k.version
+    from unnest(keys, fingerprints, first_events, last_events, key_versions)
+        as k (key, fingerprint, first_event, last_event, version);
 
     insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position,
         recorded_at)

@@ -43,7 +43,8 @@ pub struct StreamAppend {
 #[derive(Debug, Clone)]
 pub struct Append {
     pub key: Key,
-    /// At least one, each stream once. The first is the command's own; its version is kept with the key.
+    /// At least one, each stream once. The first is the command's own, and has events if any has: its id and version are
+    /// what the key leads to.
     pub streams: Vec<StreamAppend>,
 }
 

@@ -4,7 +4,7 @@
 //! first append that builds on something in flight on the other lane, since the two must reach the log in this order.
 
 use crate::append::{Append, AppendError, Appended, Lineage, StreamId};
-use crate::key::KeyOutcome;
+use crate::key::Kept;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -171,7 +171,7 @@ impl Queue {
         &self,
         appends: Vec<Waiting>,
         mut versions: HashMap<StreamId, i64>,
-        known: &HashMap<uuid::Uuid, KeyOutcome>,
+        known: &HashMap<uuid::Uuid, Kept>,
     ) -> Vec<Waiting> {
         let asked = !versions.is_empty();
         let mut state = self.state.lock();
@@ -180,7 +180,7 @@ impl Queue {
         for waiting in appends {
             let refusal = self.refusal(&state, &waiting.append, &versions);
             let outcome = match (known.get(&waiting.append.key.key), refusal) {
-                (Some(outcome), _) if waiting.append.key.is_of(outcome) => {
+                (Some(outcome), _) if waiting.append.key.is_of(outcome.fingerprint) => {
                     Ok(Appended { position: outcome.position, version: outcome.version, replayed: true })
                 }
                 (Some(_), _) => Err(AppendError::KeyReused),

@@ -13,13 +13,25 @@ pub struct Key {
 }
 
 /// What a key was used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct KeyOutcome {
+    /// Type and id of the command's own aggregate.
+    pub aggregate_type: String,
+    pub aggregate_id: String,
     /// Position of the command's last event.
     pub position: i64,
-    /// Version of the command's first stream after it.
+    /// Version of the command's own aggregate after it.
     pub version: i64,
-    pub(crate) fingerprint: i64,
+    fingerprint: i64,
+    key: Uuid,
+}
+
+/// A key's row, as far as a retry within a batch needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    pub position: i64,
+    pub version: i64,
+    pub fingerprint: i64,
 }
 
 impl Key {
@@ -45,30 +57,31 @@ impl Key {
     }
 
     /// Whether `outcome` is that of the same request.
-    pub fn is_of(&self, outcome: &KeyOutcome) -> bool {
-        self.fingerprint == outcome.fingerprint
+    pub fn led_to(&self, outcome: &KeyOutcome) -> bool {
+        self.is_of(outcome.fingerprint)
+    }
+
+    pub(crate) fn is_of(&self, fingerprint: i64) -> bool {
+        self.fingerprint == fingerprint
     }
 }
 
-/// The outcome kept under `key`; `None`: no command with it was appended, or it was pruned.
-pub async fn look_up(log: &PgPool, key: &Key) -> sqlx::Result<Option<KeyOutcome>> {
-    sqlx::query_as("select position, version, fingerprint from idempotency_keys where key = $1")
-        .bind(key.key)
-        .fetch_optional(log)
-        .await
-}
-
-/// The outcomes kept under `keys`, in their order.
-pub async fn look_up_all(log: &PgPool, keys: &[Key]) -> sqlx::Result<Vec<Option<KeyOutcome>>> {
+/// The outcomes kept under `keys`, in their order. `None`: nothing was appended with the key, or it was pruned.
+pub(crate) async fn look_up(log: &PgPool, keys: &[Key]) -> sqlx::Result<Vec<Option<KeyOutcome>>> {
     let uuids: Vec<_> = keys.iter().map(|key| key.key).collect();
-    let known = look_up_keys(log, &uuids).await?;
-    Ok(uuids.iter().map(|key| known.get(key).copied()).collect())
+    let outcomes: Vec<KeyOutcome> = sqlx::query_as(
+        "select k.key, k.fingerprint, k.position, k.version, e.aggregate_type, e.aggregate_id
+         from idempotency_keys k join events e on e.position = k.first_position where k.key = any($1)",
+    )
+    .bind(&uuids)
+    .fetch_all(log)
+    .await?;
+    let mut by_key: HashMap<_, _> = outcomes.into_iter().map(|outcome| (outcome.key, outcome)).collect();
+    Ok(uuids.iter().map(|key| by_key.remove(key)).collect())
 }
 
-pub(crate) async fn look_up_keys<'c>(
-    log: impl PgExecutor<'c>,
-    keys: &[Uuid],
-) -> sqlx::Result<HashMap<Uuid, KeyOutcome>> {
+/// The rows of `keys`, as far as there are any.
+pub(crate) async fn kept<'c>(log: impl PgExecutor<'c>, keys: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Kept>> {
     let rows: Vec<(Uuid, i64, i64, i64)> =
         sqlx::query_as("select key, position, version, fingerprint from idempotency_keys where key = any($1)")
             .bind(keys)
@@ -76,7 +89,7 @@ pub(crate) async fn look_up_keys<'c>(
             .await?;
     Ok(rows
         .into_iter()
-        .map(|(key, position, version, fingerprint)| (key, KeyOutcome { position, version, fingerprint }))
+        .map(|(key, position, version, fingerprint)| (key, Kept { position, version, fingerprint }))
         .collect())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::append::{AppendError, Appended, StreamId};
 use crate::batch::{Queue, Waiting};
-use crate::key::KeyOutcome;
+use crate::key::Kept;
 use crate::log::Shared;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -140,24 +140,26 @@ impl Lane {
         let Some(connection) = &mut self.open else {
             return Err(Failure::Broken("not connected".into()));
         };
-        let call =
-            sqlx::query_scalar("select append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)")
-                .bind(epoch)
-                .bind(&arrays.stream_types)
-                .bind(&arrays.stream_ids)
-                .bind(&arrays.stream_versions)
-                .bind(&arrays.keys)
-                .bind(&arrays.fingerprints)
-                .bind(&arrays.last_events)
-                .bind(&arrays.key_versions)
-                .bind(&arrays.types)
-                .bind(&arrays.ids)
-                .bind(&arrays.sequences)
-                .bind(&arrays.event_types)
-                .bind(&arrays.event_versions)
-                .bind(&arrays.payloads)
-                .bind(&arrays.metadata)
-                .fetch_one(connection);
+        let call = sqlx::query_scalar(
+            "select append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        )
+        .bind(epoch)
+        .bind(&arrays.stream_types)
+        .bind(&arrays.stream_ids)
+        .bind(&arrays.stream_versions)
+        .bind(&arrays.keys)
+        .bind(&arrays.fingerprints)
+        .bind(&arrays.first_events)
+        .bind(&arrays.last_events)
+        .bind(&arrays.key_versions)
+        .bind(&arrays.types)
+        .bind(&arrays.ids)
+        .bind(&arrays.sequences)
+        .bind(&arrays.event_types)
+        .bind(&arrays.event_versions)
+        .bind(&arrays.payloads)
+        .bind(&arrays.metadata)
+        .fetch_one(connection);
         match timeout(STALLED_AFTER, call).await {
             Ok(Ok(head)) => Ok(head),
             Ok(Err(error)) => Err(Failure::of(error)),
@@ -166,10 +168,7 @@ impl Lane {
     }
 
     /// The versions that the streams of `appends` are at, and the outcomes kept under their keys.
-    async fn inspect(
-        &mut self,
-        appends: &[Waiting],
-    ) -> sqlx::Result<(HashMap<StreamId, i64>, HashMap<Uuid, KeyOutcome>)> {
+    async fn inspect(&mut self, appends: &[Waiting]) -> sqlx::Result<(HashMap<StreamId, i64>, HashMap<Uuid, Kept>)> {
         let connection = self.open.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let mut streams: Vec<&StreamId> =
             appends.iter().flat_map(|waiting| &waiting.append.streams).map(|of_stream| &of_stream.stream).collect();
@@ -243,9 +242,9 @@ impl Lane {
     }
 }
 
-async fn known_keys(connection: &mut PgConnection, appends: &[Waiting]) -> sqlx::Result<HashMap<Uuid, KeyOutcome>> {
+async fn known_keys(connection: &mut PgConnection, appends: &[Waiting]) -> sqlx::Result<HashMap<Uuid, Kept>> {
     let keys: Vec<_> = appends.iter().map(|waiting| waiting.append.key.key).collect();
-    crate::key::look_up_keys(connection, &keys).await
+    crate::key::kept(connection, &keys).await
 }
 
 impl Failure {
@@ -284,6 +283,7 @@ struct Arrays<'a> {
     stream_versions: Vec<i64>,
     keys: Vec<Uuid>,
     fingerprints: Vec<i64>,
+    first_events: Vec<i64>,
     last_events: Vec<i64>,
     key_versions: Vec<i64>,
     types: Vec<&'a str>,
@@ -301,6 +301,7 @@ impl<'a> Arrays<'a> {
         // Only the first append to a stream meets the version in the log; the others follow on it within the batch.
         let mut met = std::collections::HashSet::new();
         for Waiting { append, .. } in appends {
+            let first_event = arrays.types.len() as i64 + 1;
             let asks_only = append.streams.iter().all(|of_stream| of_stream.events.is_empty());
             for of_stream in &append.streams {
                 let StreamId { aggregate_type, aggregate_id } = &of_stream.stream;
@@ -324,6 +325,7 @@ impl<'a> Arrays<'a> {
                 let first = &append.streams[0];
                 arrays.keys.push(append.key.key);
                 arrays.fingerprints.push(append.key.fingerprint);
+                arrays.first_events.push(first_event);
                 arrays.last_events.push(arrays.types.len() as i64);
                 arrays.key_versions.push(first.expected_version + first.events.len() as i64);
             }

@@ -109,12 +109,12 @@ impl Log {
 
     /// The outcome kept under `key`; `None`: nothing was appended with it, or it was pruned.
     pub async fn outcome(&self, key: &Key) -> sqlx::Result<Option<KeyOutcome>> {
-        key::look_up(&self.reads, key).await
+        Ok(self.outcomes(std::slice::from_ref(key)).await?.pop().flatten())
     }
 
     /// The outcomes kept under `keys`, in their order.
     pub async fn outcomes(&self, keys: &[Key]) -> sqlx::Result<Vec<Option<KeyOutcome>>> {
-        key::look_up_all(&self.reads, keys).await
+        key::look_up(&self.reads, keys).await
     }
 
     /// Forgets keys that are older than `older_than`, at most `most` of them. Returns how many.
