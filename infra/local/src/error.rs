@@ -15,6 +15,9 @@ pub enum Error {
     /// The process runs, but did not become ready in time.
     #[error("{server} was not ready within {seconds} s ({last}); its log is {}", log.display())]
     NotReady { server: String, seconds: u64, last: String, log: PathBuf },
+    /// A process that should go on ended.
+    #[error("{server} ended unexpectedly ({status}); its log is {}", log.display())]
+    Died { server: String, status: String, log: PathBuf },
     #[error("{server} is not running")]
     NotRunning { server: String },
     #[error("{what} is not installed: run infra/install")]

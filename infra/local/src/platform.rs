@@ -3,10 +3,8 @@
 use crate::process::{self, Process};
 use crate::{Error, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, ports};
 use rustix::process::Signal;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// How often the replica is asked whether it follows; after three times that it does not, it starts over.
@@ -108,23 +106,25 @@ pub struct Platform {
     query: Tier,
     projector: Tier,
     command: Tier,
+    servers: PlatformServers,
+    ports: PlatformPorts,
+}
+
+#[derive(Debug)]
+struct PlatformServers {
     nats: Nats,
     redis: Redis,
     replica: Postgres,
     postgres: Postgres,
-    ports: PlatformPorts,
 }
 
 impl Platform {
     /// Starts everything, with its data in `folder`, and returns when all is ready. The tiers' binaries are expected beside
     /// the running one.
     pub async fn start(folder: &Path, ports: PlatformPorts, tell: &mut dyn FnMut(Step<'_>)) -> Result<Platform, Error> {
-        let programs = [
-            process::binary("kontor-command")?,
-            process::binary("kontor-projector")?,
-            process::binary("kontor-query")?,
-        ];
-        let [command_program, projector_program, query_program] = programs;
+        let command = process::binary("kontor-command")?;
+        let projector = process::binary("kontor-projector")?;
+        let query = process::binary("kontor-query")?;
         let logs = folder.join("tiers");
         account::shared_folder(&logs, None)?;
 
@@ -141,61 +141,13 @@ impl Platform {
         let nats = Nats::start(&folder.join("nats"), ports.nats, ports.nats_monitor).await?;
         tell(Step::Done);
 
-        tell(Step::Begins("Migrations"));
-        let migrator = setting("LOG__MIGRATOR_URL", postgres.url(Role::Migrator));
-        for program in [&command_program, &projector_program] {
-            migrate(program, &migrator, &logs.join("migrate.log")).await?;
-        }
-        tell(Step::Done);
-
-        let plan = |name: &str, program: &PathBuf, ops_port: u16, mut environment: Vec<(String, String)>| {
-            environment.push(setting("OPS__BIND", format!("127.0.0.1:{ops_port}")));
-            TierPlan {
-                name: name.to_owned(),
-                program: program.clone(),
-                arguments: vec!["serve".to_owned()],
-                environment,
-                ops_port,
-                log: logs.join(format!("{name}.log")),
-                ready_within: Duration::from_secs(120),
-            }
+        let servers = PlatformServers { nats, redis, replica, postgres };
+        // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
+        let [command, projector, query] = tokio::select! {
+            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, tell) => tiers?,
+            died = servers.died() => return Err(died),
         };
-        let nats_url = setting("NATS__URL", nats.url());
-        let command = plan(
-            "kontor-command",
-            &command_program,
-            ports.command_ops,
-            vec![
-                setting("LOG__URL", postgres.url(Role::Command)),
-                setting("RELAY__LOG_URL", postgres.url(Role::Relay)),
-                nats_url.clone(),
-                setting("HTTP__BIND", format!("127.0.0.1:{}", ports.command)),
-            ],
-        );
-        let projector = plan(
-            "kontor-projector",
-            &projector_program,
-            ports.projector_ops,
-            vec![
-                setting("PROJECTIONS__URL", postgres.url(Role::Projector)),
-                nats_url,
-                setting("REDIS__URL", redis.url()),
-            ],
-        );
-        let query = plan(
-            "kontor-query",
-            &query_program,
-            ports.query_ops,
-            vec![
-                setting("REPLICA__URL", replica.url(Role::Query)),
-                setting("REDIS__URL", redis.url()),
-                setting("HTTP__BIND", format!("127.0.0.1:{}", ports.query)),
-            ],
-        );
-        let command = start_tier(&command, tell).await?;
-        let projector = start_tier(&projector, tell).await?;
-        let query = start_tier(&query, tell).await?;
-        Ok(Platform { query, projector, command, nats, redis, replica, postgres, ports })
+        Ok(Platform { query, projector, command, servers, ports })
     }
 
     pub fn ports(&self) -> PlatformPorts {
@@ -213,19 +165,19 @@ impl Platform {
     }
 
     pub fn postgres(&self) -> &Postgres {
-        &self.postgres
+        &self.servers.postgres
     }
 
     pub fn replica(&self) -> &Postgres {
-        &self.replica
+        &self.servers.replica
     }
 
     pub fn nats(&self) -> &Nats {
-        &self.nats
+        &self.servers.nats
     }
 
     pub fn redis(&self) -> &Redis {
-        &self.redis
+        &self.servers.redis
     }
 
     /// The tiers, in the order of an event's way: command, projector, query.
@@ -235,69 +187,49 @@ impl Platform {
 
     /// Every process, in the order of their start.
     pub fn processes(&self) -> Vec<PlatformProcess> {
-        let ports = self.ports;
+        let (ports, servers) = (self.ports, &self.servers);
         let server = |name, port, pid, log| PlatformProcess { name, port, pid, log };
         let tier = |name, port, tier: &Tier| {
             let pid = tier.status().is_none().then(|| tier.pid());
             PlatformProcess { name, port, pid, log: tier.log().to_owned() }
         };
         vec![
-            server("Postgres", ports.postgres, self.postgres.pid(), self.postgres.log()),
-            server("Postgres replica", ports.replica, self.replica.pid(), self.replica.log()),
-            server("Redis", ports.redis, self.redis.pid(), self.redis.log()),
-            server("NATS", ports.nats, self.nats.pid(), self.nats.log()),
+            server("Postgres", ports.postgres, servers.postgres.pid(), servers.postgres.log()),
+            server("Postgres replica", ports.replica, servers.replica.pid(), servers.replica.log()),
+            server("Redis", ports.redis, servers.redis.pid(), servers.redis.log()),
+            server("NATS", ports.nats, servers.nats.pid(), servers.nats.log()),
             tier("kontor-command", ports.command_ops, &self.command),
             tier("kontor-projector", ports.projector_ops, &self.projector),
             tier("kontor-query", ports.query_ops, &self.query),
         ]
     }
 
-    /// Watches over everything; returns when a process has ended that should not: one line for people. A replica that has
-    /// lost touch with its primary starts over meanwhile.
-    pub async fn watch(&self, tell: &mut dyn FnMut(Step<'_>)) -> String {
+    /// Watches over everything; returns when a process has ended that should not, with which and where its log is. A replica
+    /// that has lost touch with its primary starts over meanwhile.
+    pub async fn watch(&self, tell: &mut dyn FnMut(Step<'_>)) -> Error {
+        let PlatformServers { replica, postgres, .. } = &self.servers;
         let mut not_following = 0;
         loop {
             tokio::select! {
-                ended = self.first_end() => return ended,
+                died = self.servers.died() => return died,
+                died = tier_died("kontor-command", &self.command) => return died,
+                died = tier_died("kontor-projector", &self.projector) => return died,
+                died = tier_died("kontor-query", &self.query) => return died,
                 () = tokio::time::sleep(REPLICA_CHECK) => {}
             }
-            // An error is the primary's or the replica's end, which the next round sees.
-            match self.replica.streams_from(&self.postgres).await {
+            // An error is the primary's end, which the next round sees.
+            match replica.streams_from(postgres).await {
                 Ok(false) => not_following += 1,
                 Ok(true) | Err(_) => not_following = 0,
             }
             if not_following == 3 {
                 tell(Step::Begins("PostgreSQL, streaming replica: it lost touch with the primary and starts over"));
-                if let Err(error) = self.replica.refresh(&self.postgres).await {
-                    return format!("the Postgres replica could not start over: {error}");
+                if let Err(error) = replica.refresh(postgres).await {
+                    return error;
                 }
                 tell(Step::Done);
                 not_following = 0;
             }
-        }
-    }
-
-    async fn first_end(&self) -> String {
-        type End = Pin<Box<dyn Future<Output = String> + Send>>;
-        let server = |name: &'static str, log: PathBuf, ended: Pin<Box<dyn Future<Output = _> + Send>>| -> End {
-            Box::pin(async move {
-                let status: Option<std::process::ExitStatus> = ended.await;
-                let how = status.map_or("it was not running".to_owned(), |status| status.to_string());
-                format!("{name} ended unexpectedly ({how}); its log is {}", log.display())
-            })
-        };
-        let tier = |name, tier: &Tier| {
-            let ended = tier.ended();
-            server(name, tier.log().to_owned(), Box::pin(async move { Some(ended.await) }))
-        };
-        tokio::select! {
-            line = server("Postgres", self.postgres.log(), Box::pin(self.postgres.ended())) => line,
-            line = server("the Postgres replica", self.replica.log(), Box::pin(self.replica.ended())) => line,
-            line = server("Redis", self.redis.log(), Box::pin(self.redis.ended())) => line,
-            line = server("NATS", self.nats.log(), Box::pin(self.nats.ended())) => line,
-            line = tier("kontor-command", &self.command) => line,
-            line = tier("kontor-projector", &self.projector) => line,
-            line = tier("kontor-query", &self.query) => line,
         }
     }
 
@@ -311,23 +243,96 @@ impl Platform {
             tell(Step::Done);
         }
         tell(Step::Begins("NATS"));
-        self.nats.stop().await?;
+        self.servers.nats.stop().await?;
         tell(Step::Done);
         tell(Step::Begins("Redis"));
-        self.redis.stop().await?;
+        self.servers.redis.stop().await?;
         tell(Step::Done);
         tell(Step::Begins("PostgreSQL, streaming replica"));
-        self.replica.stop().await?;
+        self.servers.replica.stop().await?;
         tell(Step::Done);
         tell(Step::Begins("PostgreSQL, primary"));
-        self.postgres.stop().await?;
+        self.servers.postgres.stop().await?;
         tell(Step::Done);
         Ok(())
     }
 }
 
-fn setting(name: &str, value: String) -> (String, String) {
-    (format!("KONTOR_{name}"), value)
+impl PlatformServers {
+    /// Migrates, then starts the tiers: command, projector, query.
+    async fn start_tiers(
+        &self,
+        logs: &Path,
+        programs: [&Path; 3],
+        ports: PlatformPorts,
+        tell: &mut dyn FnMut(Step<'_>),
+    ) -> Result<[Tier; 3], Error> {
+        tell(Step::Begins("Migrations"));
+        for program in [programs[0], programs[1]] {
+            migrate(program, self.postgres.url(Role::Migrator), &logs.join("migrate.log")).await?;
+        }
+        tell(Step::Done);
+
+        let plan = |program: &Path, ops_port: u16, settings: &[(&str, String)]| {
+            let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let ops_bind = [("OPS__BIND", local(ops_port))];
+            let settings = settings.iter().chain(&ops_bind);
+            TierPlan {
+                program: program.to_owned(),
+                arguments: vec!["serve".to_owned()],
+                environment: settings.map(|(setting, value)| (format!("KONTOR_{setting}"), value.clone())).collect(),
+                ops_port,
+                log: logs.join(format!("{name}.log")),
+                ready_within: Duration::from_secs(120),
+                name,
+            }
+        };
+        // Each tier is told no more passwords than it needs.
+        let command = [
+            ("LOG__URL", self.postgres.url(Role::Command)),
+            ("RELAY__LOG_URL", self.postgres.url(Role::Relay)),
+            ("NATS__URL", self.nats.url()),
+            ("HTTP__BIND", local(ports.command)),
+        ];
+        let projector = [
+            ("PROJECTIONS__URL", self.postgres.url(Role::Projector)),
+            ("NATS__URL", self.nats.url()),
+            ("REDIS__URL", self.redis.url()),
+        ];
+        let query = [
+            ("REPLICA__URL", self.replica.url(Role::Query)),
+            ("REDIS__URL", self.redis.url()),
+            ("HTTP__BIND", local(ports.query)),
+        ];
+        Ok([
+            start_tier(&plan(programs[0], ports.command_ops, &command), tell).await?,
+            start_tier(&plan(programs[1], ports.projector_ops, &projector), tell).await?,
+            start_tier(&plan(programs[2], ports.query_ops, &query), tell).await?,
+        ])
+    }
+
+    /// Returns when one of them has ended.
+    async fn died(&self) -> Error {
+        tokio::select! {
+            status = self.postgres.ended() => died("Postgres", status, self.postgres.log()),
+            status = self.replica.ended() => died("the Postgres replica", status, self.replica.log()),
+            status = self.redis.ended() => died("Redis", status, self.redis.log()),
+            status = self.nats.ended() => died("NATS", status, self.nats.log()),
+        }
+    }
+}
+
+async fn tier_died(name: &str, tier: &Tier) -> Error {
+    died(name, Some(tier.ended().await), tier.log().to_owned())
+}
+
+fn died(server: &str, status: Option<ExitStatus>, log: PathBuf) -> Error {
+    let status = status.map_or("it was not running".to_owned(), |status| status.to_string());
+    Error::Died { server: server.to_owned(), status, log }
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 async fn start_tier(plan: &TierPlan, tell: &mut dyn FnMut(Step<'_>)) -> Result<Tier, Error> {
@@ -343,10 +348,10 @@ async fn start_tier(plan: &TierPlan, tell: &mut dyn FnMut(Step<'_>)) -> Result<T
     Ok(tier)
 }
 
-async fn migrate(program: &Path, migrator: &(String, String), log: &Path) -> Result<(), Error> {
+async fn migrate(program: &Path, migrator_url: String, log: &Path) -> Result<(), Error> {
     let tool = format!("{} migrate", program.file_name().unwrap_or_default().to_string_lossy());
     let mut command = Command::new(program);
-    command.arg("migrate").env(&migrator.0, &migrator.1);
+    command.arg("migrate").env("KONTOR_LOG__MIGRATOR_URL", migrator_url);
     let process = Process::spawn(&tool, command, log, Signal::KILL)?;
     match process.ended().await.success() {
         true => Ok(()),

@@ -27,6 +27,7 @@ impl DataFolder {
     /// Makes or takes the folder. Refused: one that holds other data, one in use.
     pub fn open(path: &Path) -> anyhow::Result<DataFolder> {
         let name = path.display();
+        kontor_local::reachable_by_servers(path)?;
         match fs::read_dir(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs::create_dir_all(path).with_context(|| format!("cannot make {name}"))?;
@@ -40,7 +41,6 @@ impl DataFolder {
                 }
             }
         }
-        kontor_local::reachable_by_servers(path)?;
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(path.join(LOCK));
         let mut lock = lock.with_context(|| format!("cannot write to {name}"))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
