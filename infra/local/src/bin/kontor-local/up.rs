@@ -131,10 +131,11 @@ fn overview(platform: &Platform, data: &DataFolder, options: &UpOptions, started
     let health = |name: &str, port: u16| row(name, format!("http://127.0.0.1:{port}/readyz, /livez, /metrics"));
     let command = platform.command_url();
     let query = platform.query_url();
-    let stop = match (options.in_background, &options.data.folder) {
-        (false, _) => "Ctrl-C stops everything; the data stays.".to_owned(),
-        (true, None) => "infra/down stops everything; the data stays.".to_owned(),
-        (true, Some(_)) => format!("infra/down --data {folder} stops everything; the data stays."),
+    let usual = crate::usual_folder().is_ok_and(|usual| usual == data.path());
+    let stop = match (options.in_background, usual) {
+        (false, _) => "Ctrl-C".to_owned(),
+        (true, true) => "infra/down".to_owned(),
+        (true, false) => format!("infra/down --data {folder}"),
     };
     let mut text = format!("\n{} after {:.1} s\n\n", green("Kontor is ready"), started.elapsed().as_secs_f64());
     text.push_str(&row("Command API", bold(&command)));
@@ -159,7 +160,7 @@ fn overview(platform: &Platform, data: &DataFolder, options: &UpOptions, started
         "\nRegister a product, then read it as of that write:\n\n  \
          position=$(curl -s {command}/v1/products --json '{{\"sku\":\"TEAPOT\",\"name\":\"Teapot\"}}' \
          -H 'Idempotency-Key: first-teapot' | grep -o '\"position\":[0-9]*' | cut -d: -f2)\n  \
-         curl -s {query}/v1/products/TEAPOT -H \"Kontor-Min-Position: $position\"\n\n{stop}"
+         curl -s {query}/v1/products/TEAPOT -H \"Kontor-Min-Position: $position\"\n\n{stop} stops everything; the data stays."
     ));
     text
 }
