@@ -1,1 +1,5 @@
-//! Importers of real data and benchmarks, over the HTTP APIs.
+//! Importers of real data and benchmarks.
+//!
+//! - [`bench`]: what `infra/bench` runs.
+
+pub mod bench;
