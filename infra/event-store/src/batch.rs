@@ -15,6 +15,8 @@ use tokio::sync::{Notify, oneshot};
 /// Bounds of one batch. The first append is taken whatever its size.
 const BATCH_EVENTS_MAX: usize = 2_000;
 const BATCH_BYTES_MAX: usize = 2 << 20;
+/// Refusals that are kept in mind. With more, all that was read so far counts as out of date.
+const BROKEN_MAX: usize = 10_000;
 
 pub(crate) type Outcome = Result<Appended, AppendError>;
 
@@ -61,8 +63,8 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// Streams that a lane is appending to.
     in_flight: HashSet<StreamId>,
-    lanes_busy: usize,
-    /// Streams on which an append was refused, with its lineage: what was decided on top of it is refused too.
+    /// Streams on which an append was refused, with the latest lineage of one: what was decided on top of it is refused
+    /// too, however late it comes. Who submits that may not have heard of the refusal yet.
     broken: HashMap<StreamId, Lineage>,
     closed: bool,
 }
@@ -94,7 +96,12 @@ impl Queue {
 
     /// Everything read so far may be wrong.
     pub fn forget_lineages(&self) {
+        self.forget_lineages_in(&mut self.state.lock());
+    }
+
+    fn forget_lineages_in(&self, state: &mut State) {
         self.lineage_floor.store(self.next_lineage.load(Ordering::Relaxed), Ordering::Release);
+        state.broken.clear(); // They are all below the floor.
     }
 
     pub fn submit(&self, append: Append) -> Result<Pending, AppendError> {
@@ -146,12 +153,7 @@ impl Queue {
         for stream in &streams {
             state.in_flight.remove(stream);
         }
-        state.lanes_busy -= 1;
-        if state.waiting.is_empty() {
-            if state.lanes_busy == 0 {
-                state.broken.clear(); // Nothing is left that could build on them.
-            }
-        } else {
+        if !state.waiting.is_empty() {
             self.arrived.notify_one();
         }
     }
@@ -197,7 +199,7 @@ impl Queue {
                     continue;
                 }
             };
-            state.break_lineages(&waiting.append);
+            self.break_lineages(&mut state, &waiting.append);
             waiting.settle(outcome);
         }
         kept
@@ -207,8 +209,19 @@ impl Queue {
     pub fn refuse(&self, appends: Vec<Waiting>, error: &AppendError) {
         let mut state = self.state.lock();
         for waiting in appends {
-            state.break_lineages(&waiting.append);
+            self.break_lineages(&mut state, &waiting.append);
             waiting.settle(Err(error.clone()));
+        }
+    }
+
+    /// The events of `append` did not come to be, so nothing that was decided on top of them may.
+    fn break_lineages(&self, state: &mut State, append: &Append) {
+        for of_stream in append.streams.iter().filter(|of_stream| !of_stream.events.is_empty()) {
+            let broken = state.broken.entry(of_stream.stream.clone()).or_insert(of_stream.lineage);
+            *broken = of_stream.lineage.max(*broken);
+        }
+        if state.broken.len() > BROKEN_MAX {
+            self.forget_lineages_in(state);
         }
     }
 
@@ -230,13 +243,6 @@ fn conflict(append: &Append) -> AppendError {
 }
 
 impl State {
-    /// The events of `append` did not come to be, so nothing that was decided on top of them may.
-    fn break_lineages(&mut self, append: &Append) {
-        for of_stream in append.streams.iter().filter(|of_stream| !of_stream.events.is_empty()) {
-            self.broken.insert(of_stream.stream.clone(), of_stream.lineage);
-        }
-    }
-
     fn take(&mut self) -> Option<Batch> {
         let (mut taken, mut events, mut bytes) = (0, 0, 0);
         for waiting in &self.waiting {
@@ -262,7 +268,6 @@ impl State {
                 streams.push(stream.clone());
             }
         }
-        self.lanes_busy += 1;
         Some(Batch { appends, streams })
     }
 }
@@ -270,5 +275,50 @@ impl State {
 impl Batch {
     pub fn into_parts(self) -> (Vec<Waiting>, Vec<StreamId>) {
         (self.appends, self.streams)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::append::{NewEvent, StreamAppend};
+    use crate::key::Key;
+
+    fn append(queue: &Queue, id: usize) -> Append {
+        let event = NewEvent {
+            event_type: "E".into(),
+            event_version: "1.0".into(),
+            payload: "{}".into(),
+            metadata: "{}".into(),
+        };
+        let stream = StreamId { aggregate_type: "a", aggregate_id: id.to_string().into() };
+        let lineage = queue.new_lineage();
+        Append {
+            key: Key::unique(),
+            streams: vec![StreamAppend { stream, expected_version: 0, lineage, events: vec![event] }],
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_are_kept_in_mind_up_to_a_bound_and_then_stand_for_all_that_was_read() {
+        let queue = Queue::new(BROKEN_MAX);
+        let read_before = queue.new_lineage();
+        let refuse = async |ids: std::ops::Range<usize>| {
+            let _pending: Vec<_> = ids.map(|id| queue.submit(append(&queue, id)).expect("there is room")).collect();
+            while queue.waiting() > 0 {
+                let (appends, streams) = queue.take().await.expect("it is open").into_parts();
+                queue.refuse(appends, &AppendError::Busy { waiting: 0 });
+                queue.release(streams);
+            }
+        };
+        refuse(0..BROKEN_MAX).await;
+        assert_eq!(queue.state.lock().broken.len(), BROKEN_MAX);
+        assert!(queue.is_current(read_before));
+        refuse(0..1).await; // On a stream that is known already.
+        assert!(queue.is_current(read_before));
+        refuse(BROKEN_MAX..BROKEN_MAX + 1).await;
+        assert_eq!(queue.state.lock().broken.len(), 0);
+        assert!(!queue.is_current(read_before));
+        assert!(queue.is_current(queue.new_lineage()));
     }
 }
