@@ -49,6 +49,19 @@ pub fn subject(aggregate_type: &str, event_type: &str) -> String {
     subject
 }
 
+/// The aggregate type and the event type in a subject, such as `stock` and `Shipped`: [`subject`] read backwards.
+/// `None` for a subject that is not ours.
+pub fn parse(subject: &str) -> Option<(&str, String)> {
+    let (aggregate_type, event) = subject.strip_prefix("kontor.v1.")?.split_once('.')?;
+    let mut event_type = String::with_capacity(event.len());
+    for word in event.split('-') {
+        let mut letters = word.chars();
+        event_type.push(letters.next()?.to_ascii_uppercase());
+        event_type.push_str(letters.as_str());
+    }
+    Some((aggregate_type, event_type))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +70,14 @@ mod tests {
     fn a_subject_names_aggregate_and_event() {
         assert_eq!(subject("stock", "Shipped"), "kontor.v1.stock.shipped");
         assert_eq!(subject("product", "PriceChanged"), "kontor.v1.product.price-changed");
+    }
+
+    #[test]
+    fn a_subject_is_read_back() {
+        assert_eq!(parse("kontor.v1.stock.shipped"), Some(("stock", "Shipped".to_owned())));
+        assert_eq!(parse("kontor.v1.product.price-changed"), Some(("product", "PriceChanged".to_owned())));
+        for other in ["kontor.v1.stock", "kontor.v1.stock.", "kontor.v1.stock.a--b", "orders.v1.stock.shipped", ""] {
+            assert_eq!(parse(other), None, "{other}");
+        }
     }
 }

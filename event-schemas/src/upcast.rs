@@ -29,6 +29,11 @@ impl Upcasters {
         self
     }
 
+    /// Whether events of this aggregate type have changed since the first release, and may have to be upcast.
+    pub fn concern(&self, aggregate_type: &str) -> bool {
+        self.0.iter().any(|(aggregate, _)| *aggregate == aggregate_type)
+    }
+
     /// Brings `event` to the current version of its type.
     pub fn upcast(&self, event: RecordedEvent) -> Result<RecordedEvent, UpcastError> {
         if !self.0.iter().any(|(aggregate, upcaster)| {
@@ -116,6 +121,12 @@ mod tests {
         assert_eq!(renamed().upcast(new.clone()).expect("untouched"), new);
         let other = recorded("pallet", "1.0", "not even parsed");
         assert_eq!(renamed().upcast(other.clone()).expect("untouched"), other);
+    }
+
+    #[test]
+    fn who_has_no_old_events_is_not_concerned() {
+        assert!(renamed().concern("crate"));
+        assert!(!renamed().concern("pallet"));
     }
 
     #[test]
