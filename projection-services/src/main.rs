@@ -1,0 +1,90 @@
+//! `kontor-projector`: keeps the read models.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use kontor_projection_services::projector::StartError;
+use kontor_projection_services::{Projector, ProjectorSettings, migrate};
+use kontor_telemetry::{Health, Metrics, OpsServer};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+#[derive(Parser)]
+#[command(version, about = "Keeps the read models that queries are answered from.")]
+struct Arguments {
+    /// Settings file (TOML); the environment overrides it
+    #[arg(long, global = true, env = "KONTOR_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Apply events to the projections named, or to all
+    Serve { names: Vec<String> },
+    /// Bring the tables of the read models up to date, and end
+    Migrate,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings: ProjectorSettings = match kontor_settings::load(arguments.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return refused(error),
+    };
+    let _telemetry = match kontor_telemetry::init("kontor-projector", &settings.telemetry) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return refused(error),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let done = match arguments.command.unwrap_or(Command::Serve { names: Vec::new() }) {
+        Command::Serve { names } => runtime.block_on(serve(&settings, &names)),
+        Command::Migrate => match &settings.log.migrator_url {
+            None => return refused("log.migrator_url (KONTOR_LOG__MIGRATOR_URL) must be set"),
+            Some(url) => runtime.block_on(run_migrations(url.expose())),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<StartError>() || error.is::<kontor_telemetry::ops::BindError>() => refused(error),
+        Err(error) => failed(&error),
+    }
+}
+
+/// A setting that cannot be used.
+fn refused(reason: impl std::fmt::Display) -> ExitCode {
+    eprintln!("kontor-projector: {reason}");
+    ExitCode::from(2)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("kontor-projector: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn serve(settings: &ProjectorSettings, names: &[String]) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (metrics, health) = (Metrics::new(), Health::new());
+    let projector = Projector::start(settings, names, &metrics, &health).await?;
+    let ops = OpsServer::start(&settings.ops.bind, metrics, health.clone())?;
+    info!("Operators are answered at http://{}", ops.address());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("Ending: batches that have begun are finished");
+    health.drain();
+    projector.stop().await;
+    ops.stop().await;
+    Ok(())
+}
+
+async fn run_migrations(url: &str) -> anyhow::Result<()> {
+    let options = url.parse().context("log.migrator_url (KONTOR_LOG__MIGRATOR_URL)")?;
+    migrate(options).await.context("the read models cannot be migrated")
+}

@@ -1,0 +1,43 @@
+//! Every projection there is: one line each.
+
+mod orders;
+mod products;
+
+use crate::runtime::Projection;
+use std::sync::Arc;
+
+/// All projections, in the order in which they are listed.
+pub fn all() -> Vec<Arc<dyn Projection>> {
+    vec![Arc::new(products::Products), Arc::new(orders::Orders)]
+}
+
+/// Their names.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|projection| projection.name()).collect()
+}
+
+/// Those named; all if none is. An error: the name that no projection has.
+pub fn chosen(wanted: &[String]) -> Result<Vec<Arc<dyn Projection>>, String> {
+    if let Some(unknown) = wanted.iter().find(|name| !names().contains(&name.as_str())) {
+        return Err(unknown.clone());
+    }
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    Ok(all().into_iter().filter(|projection| is_wanted(projection.name())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_of(wanted: &[&str]) -> Result<Vec<&'static str>, String> {
+        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        chosen(&wanted).map(|projections| projections.iter().map(|projection| projection.name()).collect())
+    }
+
+    #[test]
+    fn projections_are_chosen_by_name() {
+        assert_eq!(names_of(&[]), Ok(vec!["products", "orders"]));
+        assert_eq!(names_of(&["orders"]), Ok(vec!["orders"]));
+        assert_eq!(names_of(&["orders", "oders"]), Err("oders".to_owned()));
+    }
+}

@@ -1,0 +1,112 @@
+//! A projector at work: the source, a worker for each projection, and what operators see of them.
+
+use crate::projections;
+use crate::runtime::metrics::{ProjectionsMetrics, SourceMetrics};
+use crate::runtime::source::SourcePlan;
+use crate::runtime::{Source, Worker};
+use crate::settings::ProjectorSettings;
+use kontor_event_schemas::upcast;
+use kontor_event_store::LogReader;
+use kontor_settings::SecretUrl;
+use kontor_telemetry::{Health, Metrics};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// Workers at work. Ends them with [`Projector::stop`].
+pub struct Projector {
+    tasks: TaskTracker,
+    ending: CancellationToken,
+    view: PgPool,
+}
+
+/// Why a projector could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("projections.url (KONTOR_PROJECTIONS__URL) must be set: the primary, for role kontor_projector")]
+    NoUrl,
+    #[error("projections.url (KONTOR_PROJECTIONS__URL) is no URL of a Postgres database: {0}")]
+    Url(#[source] sqlx::Error),
+    #[error("nats.url (KONTOR_NATS__URL) cannot be used: {0}")]
+    Nats(#[from] async_nats::ConnectError),
+    #[error("there is no projection \"{0}\", only {known}", known = projections::names().join(", "))]
+    Unknown(String),
+}
+
+impl Projector {
+    /// Starts a worker for each of the projections `names`; for all if there are none. Neither Postgres nor NATS need to be
+    /// there yet: `health` tells when they are.
+    pub async fn start(
+        settings: &ProjectorSettings,
+        names: &[String],
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Projector, StartError> {
+        let chosen = projections::chosen(names).map_err(StartError::Unknown)?;
+        let view = connect(settings.projections.url.as_ref().ok_or(StartError::NoUrl)?, chosen.len())?;
+        let nats = async_nats::ConnectOptions::new()
+            .name("kontor-projector")
+            .retry_on_initial_connect()
+            .connection_timeout(Duration::from_secs(2))
+            .reconnect_delay_callback(|attempts| Duration::from_millis(100 * attempts.min(20) as u64))
+            .connect(settings.nats.url.expose())
+            .await?;
+        let upcasters = Arc::new(upcast::released());
+        let log = LogReader::new(view.clone(), upcasters.clone());
+        let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
+        let plan = SourcePlan {
+            log: log.clone(),
+            jetstream: async_nats::jetstream::new(nats),
+            upcasters,
+            silence: Duration::from_millis(settings.projections.silence_ms),
+            metrics: SourceMetrics::new(metrics),
+        };
+        let source = Source::start(plan, health, &tasks, &ending);
+        let measured = ProjectionsMetrics::new(metrics);
+        for projection in chosen {
+            let worker = Worker {
+                source: source.reader(),
+                log: log.clone(),
+                view: view.clone(),
+                settings: settings.projections.clone(),
+                metrics: measured.of(projection.name()),
+                check: health.register(format!("projection {}", projection.name())),
+                id: Uuid::now_v7(),
+                projection,
+            };
+            tasks.spawn(worker.run(ending.clone()));
+        }
+        tasks.close();
+        Ok(Projector { tasks, ending, view })
+    }
+
+    /// Finishes the batches that have begun, and ends.
+    pub async fn stop(self) {
+        self.ending.cancel();
+        self.tasks.wait().await;
+        self.view.close().await;
+    }
+}
+
+/// A pool for the view and the log, without a connection yet.
+fn connect(url: &SecretUrl, workers: usize) -> Result<PgPool, StartError> {
+    let options: PgConnectOptions = url.expose().parse().map_err(StartError::Url)?;
+    let options = options.application_name("kontor-projector").options([
+        // The local disk is enough: checkpoint and view are written together, so a failover that loses both loses nothing.
+        // `off` would be a little cheaper, but a replica gets only what is on the primary's disk, and would see each
+        // batch up to 200 ms later.
+        ("synchronous_commit", "local"),
+        ("statement_timeout", "60s"),
+        // A process that is paused in a transaction must not keep the one that takes over waiting.
+        ("idle_in_transaction_session_timeout", "10s"),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(2 * workers as u32 + 2)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false) // A round trip for each batch otherwise; a dead connection is seen by its error.
+        .connect_lazy_with(options))
+}

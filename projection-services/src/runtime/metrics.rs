@@ -1,0 +1,118 @@
+//! What is measured of the source and of each projection.
+
+use kontor_telemetry::Metrics;
+use kontor_telemetry::metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram, SECONDS};
+use std::sync::atomic::AtomicU64;
+
+/// Where events came from.
+#[derive(Clone)]
+pub struct SourceMetrics {
+    pub last: Gauge,
+    pub from_stream: Counter,
+    pub from_log: Counter,
+    pub repeated: Counter,
+    pub holes: Counter,
+    pub malformed: Counter,
+    pub opened: Counter,
+}
+
+impl SourceMetrics {
+    pub fn new(metrics: &Metrics) -> Self {
+        SourceMetrics {
+            last: metrics.gauge("kontor_source_position", "Position of the last event seen in the log"),
+            from_stream: metrics.counter("kontor_source_stream_events", "Events read from the stream"),
+            from_log: metrics
+                .counter("kontor_source_log_events", "Events read from the log because the stream lacked them"),
+            repeated: metrics.counter("kontor_source_repeated_events", "Messages of events seen before"),
+            holes: metrics.counter("kontor_source_holes", "Holes in the stream that were filled from the log"),
+            malformed: metrics.counter("kontor_source_malformed_messages", "Messages that are no event"),
+            opened: metrics.counter("kontor_source_stream_opened", "Times that the stream was opened"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    projection: &'static str,
+}
+
+/// The metrics of all projections; each takes its own with [`ProjectionMetrics::of`].
+#[derive(Clone)]
+pub struct ProjectionsMetrics {
+    position: Family<Of, Gauge>,
+    lag_events: Family<Of, Gauge>,
+    lag_seconds: Family<Of, Gauge<f64, AtomicU64>>,
+    active: Family<Of, Gauge>,
+    batches: Family<Of, Counter>,
+    events: Family<Of, Counter>,
+    errors: Family<Of, Counter>,
+    batch_seconds: Family<Of, Histogram, fn() -> Histogram>,
+    visible_seconds: Family<Of, Histogram, fn() -> Histogram>,
+}
+
+impl ProjectionsMetrics {
+    pub fn new(metrics: &Metrics) -> Self {
+        let seconds = || Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        ProjectionsMetrics {
+            position: metrics.register(
+                "kontor_projection_position",
+                "Position of the last event applied",
+                Family::default(),
+            ),
+            lag_events: metrics.register(
+                "kontor_projection_lag_events",
+                "Events that are known and not applied",
+                Family::default(),
+            ),
+            lag_seconds: metrics.register(
+                "kontor_projection_lag_seconds",
+                "Age of the last event applied while others wait; 0 if none does",
+                Family::default(),
+            ),
+            active: metrics.register(
+                "kontor_projection_active",
+                "1 while this process keeps the projection; 0 while it stands by, or has stopped with an error",
+                Family::default(),
+            ),
+            batches: metrics.register("kontor_projection_batches", "Transactions committed", Family::default()),
+            events: metrics.register("kontor_projection_events", "Events applied or passed over", Family::default()),
+            errors: metrics.register("kontor_projection_errors", "Batches that failed", Family::default()),
+            batch_seconds: metrics.register("kontor_projection_batch_seconds", "Time to apply a batch", seconds()),
+            visible_seconds: metrics.register(
+                "kontor_projection_visible_seconds",
+                "From the append of a batch's first event to the commit of its effect",
+                seconds(),
+            ),
+        }
+    }
+
+    /// Those of one projection.
+    pub fn of(&self, projection: &'static str) -> ProjectionMetrics {
+        let of = &Of { projection };
+        ProjectionMetrics {
+            position: self.position.get_or_create_owned(of),
+            lag_events: self.lag_events.get_or_create_owned(of),
+            lag_seconds: self.lag_seconds.get_or_create_owned(of),
+            active: self.active.get_or_create_owned(of),
+            batches: self.batches.get_or_create_owned(of),
+            events: self.events.get_or_create_owned(of),
+            errors: self.errors.get_or_create_owned(of),
+            batch_seconds: self.batch_seconds.get_or_create_owned(of),
+            visible_seconds: self.visible_seconds.get_or_create_owned(of),
+        }
+    }
+}
+
+/// The metrics of one projection.
+#[derive(Clone)]
+pub struct ProjectionMetrics {
+    pub position: Gauge,
+    pub lag_events: Gauge,
+    pub lag_seconds: Gauge<f64, AtomicU64>,
+    pub active: Gauge,
+    pub batches: Counter,
+    pub events: Counter,
+    pub errors: Counter,
+    pub batch_seconds: Histogram,
+    pub visible_seconds: Histogram,
+}

@@ -1,0 +1,86 @@
+//! What an operator can set for a projector.
+
+use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
+use kontor_telemetry::{OpsSettings, TelemetrySettings};
+use serde::{Deserialize, Serialize};
+
+/// The settings of `kontor-projector`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProjectorSettings {
+    pub projections: ProjectionsSettings,
+    pub nats: NatsSettings,
+    pub log: MigrationSettings,
+    pub ops: OpsSettings,
+    pub telemetry: TelemetrySettings,
+}
+
+/// How projections are kept: section `projections`, or `KONTOR_PROJECTIONS__URL` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectionsSettings {
+    /// The primary, where the read models and the log are, for role `kontor_projector`. Needed to serve.
+    pub url: Option<SecretUrl>,
+    /// The most events of one transaction. From 1 to 100,000.
+    pub batch_events_max: usize,
+    /// The most bytes of event payload of one transaction; one event is taken whatever its size. At least 1.
+    pub batch_bytes_max: usize,
+    /// After this long without news from the stream the log itself is asked, in milliseconds. From 10 to 60,000.
+    pub silence_ms: u64,
+    /// A worker that was overtaken by another takes over when that one has not moved for this long although there are
+    /// events to apply, in milliseconds. At least 100.
+    pub takeover_after_ms: u64,
+}
+
+impl Default for ProjectionsSettings {
+    fn default() -> Self {
+        ProjectionsSettings {
+            url: None,
+            batch_events_max: 5_000,
+            batch_bytes_max: 8 << 20,
+            silence_ms: 200,
+            takeover_after_ms: 5_000,
+        }
+    }
+}
+
+/// Where events are published: section `nats`, or `KONTOR_NATS__URL`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsSettings {
+    /// NATS with JetStream.
+    pub url: SecretUrl,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        NatsSettings { url: "nats://127.0.0.1:4222".parse().expect("a URL with a host") }
+    }
+}
+
+/// What `migrate` needs of section `log`, whose other settings are the command tier's.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MigrationSettings {
+    /// The primary, for role `kontor_migrator`. Needed to migrate, and by nothing else.
+    // Left out while it is unset: a section without fields by default leaves its names to their owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrator_url: Option<SecretUrl>,
+}
+
+impl Check for ProjectorSettings {
+    fn check(&self) -> Result<(), Rule> {
+        section("projections", &self.projections)?;
+        section("ops", &self.ops)?;
+        section("telemetry", &self.telemetry)
+    }
+}
+
+impl Check for ProjectionsSettings {
+    fn check(&self) -> Result<(), Rule> {
+        between("batch_events_max", self.batch_events_max, 1, 100_000)?;
+        at_least("batch_bytes_max", self.batch_bytes_max, 1)?;
+        between("silence_ms", self.silence_ms, 10, 60_000)?;
+        at_least("takeover_after_ms", self.takeover_after_ms, 100)
+    }
+}
