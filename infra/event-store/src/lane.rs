@@ -135,7 +135,7 @@ impl Lane {
 
     /// One round trip, one commit. Returns the position before the first event.
     async fn try_append(&mut self, appends: &[Waiting]) -> Result<i64, Failure> {
-        let arrays = Arrays::of(appends);
+        let arrays = Arrays::of(appends)?;
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         let Some(connection) = &mut self.open else {
             return Err(Failure::Broken("not connected".into()));
@@ -296,17 +296,22 @@ struct Arrays<'a> {
 }
 
 impl<'a> Arrays<'a> {
-    fn of(appends: &'a [Waiting]) -> Self {
+    fn of(appends: &'a [Waiting]) -> Result<Self, Failure> {
         let mut arrays = Self::default();
-        // Only the first append to a stream meets the version in the log; the others follow on it within the batch.
-        let mut met = std::collections::HashSet::new();
+        // Only the first append to a stream meets the version in the log; the others must follow on it within the batch.
+        let mut reached = HashMap::new();
         for Waiting { append, .. } in appends {
             let first_event = arrays.types.len() as i64 + 1;
             let asks_only = append.streams.iter().all(|of_stream| of_stream.events.is_empty());
             for of_stream in &append.streams {
                 let StreamId { aggregate_type, aggregate_id } = &of_stream.stream;
-                // That a new stream is new is checked by its first event, which an append that only asks has not.
-                if met.insert(&of_stream.stream) && (of_stream.expected_version > 0 || asks_only) {
+                let after = of_stream.expected_version + of_stream.events.len() as i64;
+                let before = reached.insert(&of_stream.stream, after);
+                if before.is_some_and(|version| version != of_stream.expected_version) {
+                    return Err(Failure::Stale);
+                }
+                // That a new stream is new is checked by its first event, unless this append has none for it.
+                if before.is_none() && (of_stream.expected_version > 0 || of_stream.events.is_empty()) {
                     arrays.stream_types.push(aggregate_type);
                     arrays.stream_ids.push(aggregate_id);
                     arrays.stream_versions.push(of_stream.expected_version);
@@ -330,6 +335,6 @@ impl<'a> Arrays<'a> {
                 arrays.key_versions.push(first.expected_version + first.events.len() as i64);
             }
         }
-        arrays
+        Ok(arrays)
     }
 }
