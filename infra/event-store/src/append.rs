@@ -2,6 +2,7 @@
 
 use crate::key::Key;
 use compact_str::CompactString;
+use std::collections::HashSet;
 
 /// One aggregate's events: its type and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,4 +75,52 @@ pub enum AppendError {
     Unknown { reason: String },
     #[error("the log refused the append: {reason}")]
     Refused { reason: String },
+}
+
+impl Append {
+    /// Refuses what the lanes must not be given, or what the log could store but its readers could not use.
+    pub(crate) fn check(&self) -> Result<(), AppendError> {
+        let refused = |reason: &str| Err(AppendError::Refused { reason: reason.into() });
+        if self.streams.is_empty() {
+            return refused("it names no stream");
+        }
+        let mut named = HashSet::new();
+        if self.streams.len() > 1 && !self.streams.iter().all(|of_stream| named.insert(&of_stream.stream)) {
+            return refused("it names a stream twice");
+        }
+        let mut events = self.streams.iter().flat_map(|of_stream| &of_stream.events);
+        if events.any(|event| escapes_zero(&event.payload) || escapes_zero(&event.metadata)) {
+            // Type json takes it, yet Postgres has no text with a zero byte: every read model would stumble over it.
+            return refused("its JSON has text with \\u0000");
+        }
+        Ok(())
+    }
+}
+
+/// Whether JSON text has the escape `\u0000`, which two backslashes before `u0000` are not.
+fn escapes_zero(json: &str) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        rest = &rest[at + 1..];
+        if rest.starts_with("u0000") {
+            return true;
+        }
+        rest = rest.strip_prefix('\\').unwrap_or(rest);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escaped_zero_is_told_from_an_escaped_backslash() {
+        for json in [r#""\u0000""#, r#""a\\\u0000b""#, r#""\n\u0000""#] {
+            assert!(escapes_zero(json), "{json}");
+        }
+        for json in [r#""""#, r#""u0000""#, r#""\\u0000""#, r#""\u0001\\""#] {
+            assert!(!escapes_zero(json), "{json}");
+        }
+    }
 }

@@ -105,6 +105,7 @@ impl Queue {
     }
 
     pub fn submit(&self, append: Append) -> Result<Pending, AppendError> {
+        append.check()?;
         let (settle, pending) = oneshot::channel();
         let mut state = self.state.lock();
         if state.closed {
