@@ -138,20 +138,22 @@ impl Nats {
             if status == 200 { Ok(body) } else { Err(body.trim().to_owned()) }
         };
         ask("/healthz").await?;
-        match ask("/varz").await?.contains(&self.server_name()) {
+        match ask("/varz").await?.contains(&self.tag()) {
             true => Ok(()),
             false => Err("another NATS answers at its monitoring port".to_owned()),
         }
     }
 
-    fn server_name(&self) -> String {
-        format!("kontor-local-{}-{}", std::process::id(), self.port)
+    /// Tells our server from any other.
+    fn tag(&self) -> String {
+        format!("started-by-{}-on-{}", std::process::id(), self.port)
     }
 
     fn configuration(&self) -> String {
         format!(
             "# Written at each start of the local platform; edits are lost.\n\
-             server_name: \"{name}\"\n\
+             server_name: kontor-local\n\
+             server_tags: [\"{tag}\"]\n\
              listen: \"127.0.0.1:{port}\"\n\
              http: \"127.0.0.1:{monitor_port}\"\n\
              max_payload: 1MB\n\
@@ -160,7 +162,7 @@ impl Nats {
              \x20   # By default what is acknowledged reaches the disk within two minutes, or, after a power cut, never.\n\
              \x20   sync_interval: always\n\
              }}\n",
-            name = self.server_name(),
+            tag = self.tag(),
             port = self.port,
             monitor_port = self.monitor_port,
             store = self.store_dir().display(),
