@@ -1,1 +1,20 @@
-//! Queries over the read models.
+//! Queries over the read models: products, orders, reports. Reads a replica of the database, and never the log.
+//!
+//! Every answer says up to which position of the log it is true, and a client that has just written can ask for an answer
+//! that reflects it: see [`consistency`].
+
+pub mod consistency;
+mod etag;
+mod orders;
+mod paging;
+mod parameters;
+mod positions;
+pub mod problem;
+mod products;
+mod replica;
+mod reports;
+pub mod service;
+pub mod settings;
+
+pub use service::Service;
+pub use settings::QuerySettings;

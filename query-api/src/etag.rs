@@ -1,0 +1,22 @@
+//! Entity tags (RFC 9110, section 8.8.3). A row's tag is the position of the last event folded into it. It is weak: the same
+//! row may be written in another form by another release.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{ETag, EntityTag, Header, IfNoneMatch};
+
+/// The tag of what the event at `position` has made.
+pub fn of(position: i64) -> ETag {
+    ETag(EntityTag::new_weak(position.to_string()))
+}
+
+/// Whether the client has this very row already. A header that cannot be read asks for nothing.
+pub fn is_known(request: &HttpRequest, tag: &ETag) -> bool {
+    if !request.headers().contains_key(IfNoneMatch::name()) {
+        return false;
+    }
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(&tag.0)),
+        Err(_) => false,
+    }
+}

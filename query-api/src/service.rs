@@ -1,0 +1,104 @@
+//! The query API at work.
+
+use crate::consistency::Positions;
+use crate::problem::Problem;
+use crate::settings::QuerySettings;
+use crate::{orders, positions, products, replica, reports};
+use actix_web::dev::ServerHandle;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use kontor_telemetry::{Health, HttpTelemetry, Metrics};
+use sqlx::PgPool;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The API, listening. Ends with [`Service::stop`].
+pub struct Service {
+    address: SocketAddr,
+    handle: ServerHandle,
+    server: JoinHandle<std::io::Result<()>>,
+    /// Aborted when dropped.
+    _watches: JoinSet<()>,
+    replica: PgPool,
+}
+
+/// Why the API could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("replica.url (KONTOR_REPLICA__URL) must be set: a replica or the primary, for role kontor_query")]
+    NoUrl,
+    #[error("replica.url (KONTOR_REPLICA__URL) is no URL of a Postgres database: {0}")]
+    Url(#[source] sqlx::Error),
+    #[error("http.bind (KONTOR_HTTP__BIND) is {bind}: {source}")]
+    Bind { bind: String, source: std::io::Error },
+}
+
+impl Service {
+    /// Listens. The database need not be there yet: `health` tells when it is.
+    pub fn start(settings: &QuerySettings, metrics: &Metrics, health: &Health) -> Result<Service, StartError> {
+        let url = settings.replica.url.as_ref().ok_or(StartError::NoUrl)?;
+        let replica = replica::connect(url, &settings.replica).map_err(StartError::Url)?;
+        let (wait_max, poll) = (settings.query.wait_max_ms, settings.query.poll_interval_ms);
+        let positions =
+            Positions::new(replica.clone(), Duration::from_millis(wait_max), Duration::from_millis(poll), metrics);
+        let mut watches = JoinSet::new();
+        watches.spawn(positions.clone().watch());
+        let check = health.register("replica");
+        watches.spawn(replica::Watch::new(replica.clone(), check, &settings.replica, metrics).run());
+
+        let telemetry = HttpTelemetry::new(metrics);
+        let (positions, pool) = (Data::from(positions), Data::new(replica.clone()));
+        let app = move || {
+            App::new().app_data(positions.clone()).app_data(pool.clone()).wrap(telemetry.clone()).configure(configure)
+        };
+        let bind = settings.http.bind.clone();
+        let server = HttpServer::new(app)
+            .workers(settings.http.workers)
+            .disable_signals()
+            .shutdown_timeout(settings.http.shutdown_timeout_s)
+            .bind(&bind)
+            .map_err(|source| StartError::Bind { bind, source })?;
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        Ok(Service { address, handle, server: tokio::spawn(server), _watches: watches, replica })
+    }
+
+    /// Where it listens; tells the port if the settings left it open.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers the requests that have begun, and ends.
+    pub async fn stop(self) -> std::io::Result<()> {
+        self.handle.stop(true).await;
+        let ended = self.server.await;
+        self.replica.close().await;
+        ended.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}
+
+/// Every path.
+fn configure(config: &mut ServiceConfig) {
+    let resources = [
+        web::resource("/v1/products").route(web::get().to(products::list)),
+        web::resource("/v1/products/{sku}").route(web::get().to(products::one)),
+        web::resource("/v1/orders").route(web::get().to(orders::list)),
+        web::resource("/v1/orders/{order_id}").route(web::get().to(orders::one)),
+        web::resource("/v1/reports/sales").route(web::get().to(reports::sales)),
+        web::resource("/v1/positions").route(web::get().to(positions::all)),
+    ];
+    for resource in resources {
+        config.service(resource.default_service(web::to(refuse_method)));
+    }
+    config.default_service(web::to(refuse_path));
+}
+
+async fn refuse_method(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::method(request.method().as_str(), request.path()))
+}
+
+async fn refuse_path(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::no_such_path(request.path()))
+}

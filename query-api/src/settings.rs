@@ -1,0 +1,102 @@
+//! What an operator can set for the query API.
+
+use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
+use kontor_telemetry::{OpsSettings, TelemetrySettings};
+use serde::{Deserialize, Serialize};
+
+/// The settings of `kontor-query`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuerySettings {
+    pub replica: ReplicaSettings,
+    pub query: AnswerSettings,
+    pub http: HttpSettings,
+    pub ops: OpsSettings,
+    pub telemetry: TelemetrySettings,
+}
+
+/// The database that is read: section `replica`, or `KONTOR_REPLICA__URL` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplicaSettings {
+    /// A replica (or, in a small installation, the primary), for role `kontor_query`. Needed to serve.
+    pub url: Option<SecretUrl>,
+    /// Connections. From 2 to 100; more than 16 are slower on a small machine.
+    pub connections_max: u32,
+    /// A query that takes longer is given up, in milliseconds. At least 10.
+    pub statement_timeout_ms: u64,
+    /// A replica that is further behind its primary is reported as not ready, in seconds. At least 1.
+    pub lag_max_s: u64,
+}
+
+impl Default for ReplicaSettings {
+    fn default() -> Self {
+        ReplicaSettings { url: None, connections_max: 12, statement_timeout_ms: 5_000, lag_max_s: 30 }
+    }
+}
+
+/// How queries are answered: section `query`, or `KONTOR_QUERY__WAIT_MAX_MS` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnswerSettings {
+    /// How long a query waits for the position that its client asks for, in milliseconds. At most 60,000.
+    pub wait_max_ms: u64,
+    /// How often the replica is asked for its positions while somebody waits, in milliseconds. From 1 to 1,000.
+    pub poll_interval_ms: u64,
+}
+
+impl Default for AnswerSettings {
+    fn default() -> Self {
+        AnswerSettings { wait_max_ms: 2_000, poll_interval_ms: 2 }
+    }
+}
+
+/// The API's listener: section `http`, or `KONTOR_HTTP__BIND` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Address and port, such as `127.0.0.1:8081`. Port 0 takes a free one.
+    pub bind: String,
+    /// Threads that answer requests. From 1 to 64.
+    pub workers: usize,
+    /// How long requests may take to end when the service stops, in seconds. From 1 to 600.
+    pub shutdown_timeout_s: u64,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        HttpSettings { bind: "127.0.0.1:8080".to_owned(), workers: 2, shutdown_timeout_s: 30 }
+    }
+}
+
+impl Check for QuerySettings {
+    fn check(&self) -> Result<(), Rule> {
+        section("replica", &self.replica)?;
+        section("query", &self.query)?;
+        section("http", &self.http)?;
+        section("ops", &self.ops)?;
+        section("telemetry", &self.telemetry)
+    }
+}
+
+impl Check for ReplicaSettings {
+    fn check(&self) -> Result<(), Rule> {
+        between("connections_max", self.connections_max, 2, 100)?;
+        at_least("statement_timeout_ms", self.statement_timeout_ms, 10)?;
+        at_least("lag_max_s", self.lag_max_s, 1)
+    }
+}
+
+impl Check for AnswerSettings {
+    fn check(&self) -> Result<(), Rule> {
+        between("wait_max_ms", self.wait_max_ms, 0, 60_000)?;
+        between("poll_interval_ms", self.poll_interval_ms, 1, 1_000)
+    }
+}
+
+impl Check for HttpSettings {
+    fn check(&self) -> Result<(), Rule> {
+        between("workers", self.workers, 1, 64)?;
+        between("shutdown_timeout_s", self.shutdown_timeout_s, 1, 600)
+    }
+}
