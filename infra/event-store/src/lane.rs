@@ -14,8 +14,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-/// No batch takes this long unless the connection hangs.
-const STALLED_AFTER: Duration = Duration::from_secs(20);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Lane {
@@ -68,12 +66,13 @@ impl Lane {
             appends = match failure {
                 Failure::Stale => {
                     self.shared.counts.refused_batches.fetch_add(1, Ordering::Relaxed);
-                    match self.inspect(&appends).await {
+                    match in_time(self.give_up_after, self.inspect(&appends)).await {
                         Ok((versions, known)) => self.queue.sift(appends, versions, &known),
                         Err(error) => self.recover(appends, deadline, error.to_string()).await,
                     }
                 }
                 Failure::Epoch | Failure::Broken(_) if Instant::now() >= deadline => {
+                    self.open = None; // It may hang: the next batch is not to wait for it again.
                     return self.give_up(appends, &failure);
                 }
                 Failure::Epoch => self.recover(appends, deadline, "the log has a new epoch".into()).await,
@@ -160,11 +159,7 @@ impl Lane {
         .bind(&arrays.payloads)
         .bind(&arrays.metadata)
         .fetch_one(connection);
-        match timeout(STALLED_AFTER, call).await {
-            Ok(Ok(head)) => Ok(head),
-            Ok(Err(error)) => Err(Failure::of(error)),
-            Err(_) => Err(Failure::Broken(format!("no answer within {} s", STALLED_AFTER.as_secs()))),
-        }
+        in_time(self.give_up_after, call).await.map_err(Failure::of)
     }
 
     /// The versions that the streams of `appends` are at, and the outcomes kept under their keys.
@@ -176,13 +171,16 @@ impl Lane {
         streams.dedup();
         let types: Vec<_> = streams.iter().map(|stream| stream.aggregate_type).collect();
         let ids: Vec<_> = streams.iter().map(|stream| stream.aggregate_id.as_str()).collect();
-        let versions: Vec<i64> = sqlx::query_scalar("select stream_versions($1, $2)")
-            .bind(&types)
-            .bind(&ids)
-            .fetch_all(&mut *connection)
-            .await?;
-        let known = known_keys(connection, appends).await?;
-        Ok((streams.into_iter().cloned().zip(versions).collect(), known))
+        let versions: Vec<i64> =
+            sqlx::query_scalar("select stream_versions($1, $2)").bind(&types).bind(&ids).fetch_all(connection).await?;
+        let versions = streams.into_iter().cloned().zip(versions).collect();
+        Ok((versions, self.known_keys(appends).await?))
+    }
+
+    async fn known_keys(&mut self, appends: &[Waiting]) -> sqlx::Result<HashMap<Uuid, Kept>> {
+        let connection = self.open.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let keys: Vec<_> = appends.iter().map(|waiting| waiting.append.key.key).collect();
+        crate::key::kept(connection, &keys).await
     }
 
     /// Connects anew and settles what the broken connection had done; returns what is still to be appended.
@@ -192,10 +190,7 @@ impl Lane {
         self.open = None;
         loop {
             let known = match self.connect().await {
-                Ok(()) => match &mut self.open {
-                    Some(connection) => known_keys(connection, &appends).await,
-                    None => Err(sqlx::Error::PoolClosed),
-                },
+                Ok(()) => in_time(self.give_up_after, self.known_keys(&appends)).await,
                 Err(error) => Err(error),
             };
             match known {
@@ -211,10 +206,12 @@ impl Lane {
 
     /// Connects and makes sure that the former connection does no more work on the server.
     pub async fn connect(&mut self) -> sqlx::Result<()> {
-        let mut connection = timeout(STALLED_AFTER, self.options.connect())
-            .await
-            .map_err(|_| sqlx::Error::Protocol("no answer while connecting".into()))??;
-        if let Some(backend) = self.backend.take() {
+        in_time(self.give_up_after, self.connect_anew()).await
+    }
+
+    async fn connect_anew(&mut self) -> sqlx::Result<()> {
+        let mut connection = self.options.connect().await?;
+        if let Some(backend) = self.backend {
             let ended: bool = sqlx::query_scalar(
                 "select coalesce((select pg_terminate_backend(pid, 5000) from pg_stat_activity
                   where pid = $1 and usename = current_user and pid <> pg_backend_pid()), true)",
@@ -223,17 +220,18 @@ impl Lane {
             .fetch_one(&mut connection)
             .await?;
             if !ended {
-                self.backend = Some(backend);
                 return Err(sqlx::Error::Protocol("the former connection is still at work".into()));
             }
         }
         let (epoch, backend): (i64, i32) =
             sqlx::query_as("select open_log(), pg_backend_pid()").fetch_one(&mut connection).await?;
-        let before = self.shared.epoch.swap(epoch, Ordering::AcqRel);
+        let before = self.shared.epoch.load(Ordering::Acquire);
         if before != 0 && before != epoch {
             info!(before, epoch, "The log has a new epoch: all that was read before is read again");
             self.queue.forget_lineages();
         }
+        // After forgetting, so that no lane appends in the new epoch what was decided in the old one.
+        self.shared.epoch.store(epoch, Ordering::Release);
         self.backend = Some(backend);
         if let Some(former) = self.open.replace(connection) {
             let _ = former.close_hard().await; // It is of no use any more, whatever closing it says.
@@ -242,9 +240,11 @@ impl Lane {
     }
 }
 
-async fn known_keys(connection: &mut PgConnection, appends: &[Waiting]) -> sqlx::Result<HashMap<Uuid, Kept>> {
-    let keys: Vec<_> = appends.iter().map(|waiting| waiting.append.key.key).collect();
-    crate::key::kept(connection, &keys).await
+/// Nothing that a lane asks of the log takes twice as long as it would try, unless the connection hangs.
+async fn in_time<T>(give_up_after: Duration, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let stalled_after = give_up_after * 2;
+    let stalled = |_| sqlx::Error::Protocol(format!("no answer within {} ms", stalled_after.as_millis()));
+    timeout(stalled_after, answer).await.map_err(stalled)?
 }
 
 impl Failure {

@@ -23,7 +23,8 @@ pub struct LogSettings {
     pub readers_max: u32,
     /// Appends that may wait; more are refused as busy.
     pub waiting_max: usize,
-    /// For how long an append is tried again while the log cannot be reached, in milliseconds.
+    /// For how long an append is tried again while the log cannot be reached, in milliseconds. A connection without an
+    /// answer for twice as long counts as broken.
     pub give_up_after_ms: u64,
 }
 
