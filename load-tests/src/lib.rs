@@ -1,5 +1,12 @@
 //! Importers of real data and benchmarks.
 //!
+//! - [`import`]: a real shop's trade, through the HTTP commands and compared with what the query API says.
 //! - [`bench`]: what `infra/bench` runs.
+//! - [`client`], [`bulk`]: the HTTP APIs, and many commands through them.
 
 pub mod bench;
+pub mod bulk;
+pub mod client;
+pub mod import;
+pub mod progress;
+pub mod table;

@@ -1,9 +1,14 @@
 //! `kontor-load`: importers and benchmarks. Each subcommand's `--help` has examples.
 
+use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use kontor_load_tests::bench;
+use kontor_load_tests::client::Api;
+use kontor_load_tests::{bench, import};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use url::Url;
 
 /// Importers of real data and benchmarks for Kontor.
 #[derive(Parser)]
@@ -15,6 +20,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Sends a real shop's data through the HTTP commands and compares what comes out.
+    #[command(subcommand)]
+    Import(Import),
+    /// Writes files in the form of the real ones, generated: something to import for who has not got them.
+    #[command(
+        after_help = "Example:\n  kontor-load slice /tmp/slice --invoices 5000\n  infra/import online-retail /tmp/slice"
+    )]
+    Slice {
+        /// Where to write products.csv.gz and orders.csv.gz.
+        folder: PathBuf,
+        #[arg(long, default_value_t = 300)]
+        invoices: usize,
+    },
     /// Measures; starts the servers that it needs in a folder of its own.
     #[command(subcommand)]
     Bench(Bench),
@@ -26,12 +44,37 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum Import {
+    /// Two years of orders of a UK web shop (load-tests/README.md says where to get them). Interrupted and started again, it
+    /// goes on without doubling anything. Fails when the query API and the files differ by a penny.
+    #[command(after_help = "Examples:\n  infra/import online-retail ~/data/online-retail\n  \
+                            infra/import online-retail ~/data/online-retail --command-url http://127.0.0.1:9000 --query-url http://127.0.0.1:9001")]
+    OnlineRetail {
+        /// Holds products.csv.gz and orders.csv.gz.
+        folder: PathBuf,
+        #[command(flatten)]
+        apis: Apis,
+        /// Prints one JSON object instead of tables.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
 enum Bench {
     /// Appends a second: our log, a plain INSERT a transaction (pgbench), stock cqrs-es with postgres-es.
     #[command(
         after_help = "Examples:\n  infra/bench append\n  infra/bench append --quick\n  infra/bench append --json > append.json"
     )]
     Append(Measuring),
+}
+
+#[derive(Args)]
+struct Apis {
+    #[arg(long, value_name = "URL", env = "KONTOR_COMMAND_URL", default_value = "http://127.0.0.1:8080")]
+    command_url: Url,
+    #[arg(long, value_name = "URL", env = "KONTOR_QUERY_URL", default_value = "http://127.0.0.1:8081")]
+    query_url: Url,
 }
 
 #[derive(Args)]
@@ -46,20 +89,48 @@ struct Measuring {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Bench(Bench::Append(how)) => {
-            bench::append::run(how.quick).await.and_then(|report| report.print(how.json))
-        }
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "kontor-load", &mut std::io::stdout());
-            Ok(())
+    let done = tokio::select! {
+        done = run(Cli::parse().command) => done,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("\nkontor-load: interrupted");
+            return ExitCode::from(130);
         }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("kontor-load: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns whether all was as it should be; what was not has been told.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Import(Import::OnlineRetail { folder, apis, json }) => {
+            let (commands, queries) = (Api::new(&apis.command_url)?, Api::new(&apis.query_url)?);
+            let outcome = import::run(&folder, &commands, &queries).await?;
+            print(&if json { outcome.to_json().to_string() } else { outcome.to_string() })?;
+            Ok(outcome.is_equal())
+        }
+        Command::Slice { folder, invoices } => {
+            import::slice::generate(&folder, invoices)?;
+            Ok(true)
+        }
+        Command::Bench(Bench::Append(how)) => {
+            print(&bench::append::run(how.quick).await?.render(how.json)?)?;
+            Ok(true)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "kontor-load", &mut std::io::stdout());
+            Ok(true)
+        }
+    }
+}
+
+/// To standard output, where only results go.
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")
 }

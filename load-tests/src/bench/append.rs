@@ -14,7 +14,8 @@ mod kontor;
 mod pgbench;
 mod postgres_es;
 
-use super::report::{Report, Table, grouped, median};
+use super::report::{Report, median};
+use crate::table::{Table, grouped};
 use arena::Arena;
 use drive::Measured;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! What a benchmark found: figures with dotted names, and a table for people.
 
+use crate::table::Table;
 use serde::Serialize;
-use std::fmt::Write;
 use std::process::Command;
 
 /// One number, such as `append.kontor.new.64` in `1/s`.
@@ -36,15 +36,12 @@ impl Report {
         self.figures.push(Figure { name: name.into(), value: significant(value), unit });
     }
 
-    /// Prints to standard output: one JSON object, or the table with every figure below it.
-    pub fn print(&self, json: bool) -> anyhow::Result<()> {
-        use std::io::Write;
-        let text = match json {
-            true => serde_json::to_string(self)?,
-            false => self.for_people(),
-        };
-        writeln!(std::io::stdout().lock(), "{text}")?;
-        Ok(())
+    /// One JSON object, or the tables with every figure below them.
+    pub fn render(&self, json: bool) -> serde_json::Result<String> {
+        match json {
+            true => serde_json::to_string(self),
+            false => Ok(self.for_people()),
+        }
     }
 
     fn for_people(&self) -> String {
@@ -59,54 +56,6 @@ impl Report {
 
 fn significant(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
-}
-
-/// Rows under headings, each column as wide as its widest cell; the first column to the left, the others to the right.
-#[derive(Debug)]
-pub struct Table(Vec<Vec<String>>);
-
-impl Table {
-    pub fn new(headings: &[&str]) -> Self {
-        Self(vec![headings.iter().map(|heading| (*heading).to_owned()).collect()])
-    }
-
-    pub fn row(&mut self, cells: Vec<String>) {
-        self.0.push(cells);
-    }
-}
-
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.0.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &self.0 {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let _ = match column {
-                    0 => write!(line, "{cell:<width$}"),
-                    _ => write!(line, "  {cell:>width$}"),
-                };
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-/// A whole number with commas: `45,592`.
-pub fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if value < 0.0 && text != "0" { format!("-{text}") } else { text }
 }
 
 /// The middle value; of an even number of values, the upper of the two in the middle. Panics without values.
@@ -159,20 +108,6 @@ mod tests {
         assert_eq!(fields, ["bench", "commit", "figures", "machine"]);
         let expected = serde_json::json!([{"name": "append.growth_ratio", "value": 0.8765, "unit": "ratio"}]);
         assert_eq!(json["figures"], expected);
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let mut table = Table::new(&["name", "n"]);
-        table.row(vec!["a".to_owned(), "1,000".to_owned()]);
-        assert_eq!(table.to_string(), "name      n\na     1,000\n");
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!(grouped(1_234_567.4), "1,234,567");
-        assert_eq!(grouped(-999.6), "-1,000");
-        assert_eq!(grouped(-0.4), "0");
     }
 
     #[test]
