@@ -1,0 +1,299 @@
+//! The executor: commands for one aggregate are decided one after another, on its state in memory, by `Aggregate::handle`.
+//!
+//! The way of a command: [`Executor::submit`] has it decided ([`unit`]) on cached state ([`mailbox`]) and queued for the
+//! log; [`Submitted::finish`] waits until it is on disk. Between the two the next command for the same aggregate is
+//! decided on top of it already, so that many commands of a hot aggregate share one commit. The log's expected versions
+//! make a stale cache harmless: what was decided on one is refused, read again and decided again.
+
+mod mailbox;
+mod snapshots;
+mod unit;
+
+pub use unit::{Stop, Unit};
+
+use crate::refusal::Refusal;
+use compact_str::CompactString;
+use cqrs_es::Aggregate;
+use kontor_event_store::key::KeyOutcome;
+use kontor_event_store::stream::StreamError;
+use kontor_event_store::{AppendError, Appended, Key, Log, Pending};
+use kontor_settings::{Check, Rule, at_least};
+use kontor_telemetry::TraceParent;
+use mailbox::{Forget, Mailboxes};
+use serde::{Deserialize, Serialize};
+use snapshots::{Snapshot, Snapshots};
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tracing::{Instrument, info_span};
+use uuid::Uuid;
+
+/// How often a command is decided anew when other writers were faster.
+const ATTEMPTS_MAX: u32 = 50;
+
+/// The executor: section `executor`, or `KONTOR_EXECUTOR__CACHED_AGGREGATES_MAX` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExecutorSettings {
+    /// Aggregates of one type whose state is kept in memory. At least 1.
+    pub cached_aggregates_max: usize,
+    /// Commands that may wait for one aggregate; more are answered with 503. At least 1.
+    pub mailbox_max: usize,
+    /// A snapshot of a stream is kept each time it has grown by this many events. At least 1.
+    pub snapshot_every: i64,
+}
+
+impl Default for ExecutorSettings {
+    fn default() -> Self {
+        Self { cached_aggregates_max: 10_000, mailbox_max: 10_000, snapshot_every: 200 }
+    }
+}
+
+impl Check for ExecutorSettings {
+    fn check(&self) -> Result<(), Rule> {
+        at_least("cached_aggregates_max", self.cached_aggregates_max, 1)?;
+        at_least("mailbox_max", self.mailbox_max, 1)?;
+        at_least("snapshot_every", self.snapshot_every, 1)
+    }
+}
+
+/// What a command does, told with the aggregates it concerns. Decided again when other writers were faster.
+pub trait Decision: Send + Sync {
+    /// Handles the command's part in each aggregate, in ascending order of type and id: so no two can wait on each other.
+    fn decide(&self, unit: &mut Unit<'_>) -> impl Future<Output = Result<(), Stop>> + Send;
+}
+
+impl<D: Decision> Decision for Arc<D> {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        D::decide(self, unit).await
+    }
+}
+
+/// Who asks for a command, and under which key: becomes the metadata of its events.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub key: Key,
+    pub correlation_id: Uuid,
+    /// The command itself, as the cause of its events.
+    pub causation_id: Uuid,
+    pub actor: CompactString,
+    pub trace: TraceParent,
+}
+
+/// A command that has been carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Id of the command's first aggregate.
+    pub id: CompactString,
+    /// Version of that aggregate after the command.
+    pub version: i64,
+    /// Position of the command's last event; a query at this position reflects the command.
+    pub position: i64,
+    /// Whether events were appended by this very call.
+    pub changed: bool,
+    /// Whether an earlier call with the same key did it.
+    pub replayed: bool,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The rules refuse it; nothing has changed.
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error("the idempotency key was used for another command")]
+    KeyReused,
+    /// Too many commands are waiting.
+    #[error("{waiting} commands are waiting already")]
+    Busy { waiting: usize },
+    /// Other writers were faster each time.
+    #[error("other commands for the same aggregate were faster {attempts} times")]
+    Contended { attempts: u32 },
+    /// To be asked again with the same key.
+    #[error("it is not known whether the command was carried out: {reason}")]
+    Unknown { reason: String },
+    #[error("the log could not be read: {0}")]
+    Unreadable(#[from] StreamError),
+    #[error("the log refused the command: {reason}")]
+    Unfit { reason: String },
+}
+
+/// Decides commands and appends their events.
+pub struct Executor {
+    log: Arc<Log>,
+    settings: ExecutorSettings,
+    mailboxes: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    snapshots: Snapshots,
+    conflicts: AtomicU64,
+}
+
+impl Executor {
+    pub fn new(log: Arc<Log>, settings: ExecutorSettings) -> Self {
+        let snapshots = Snapshots::start(log.clone());
+        Self { log, settings, mailboxes: HashMap::new(), snapshots, conflicts: AtomicU64::new(0) }
+    }
+
+    /// Adds a type of aggregate.
+    pub fn serving<A: Aggregate<Services = ()> + Clone + 'static>(mut self) -> Self {
+        let mailboxes = Mailboxes::<A>::new(self.settings.cached_aggregates_max, self.settings.mailbox_max);
+        self.mailboxes.insert(TypeId::of::<A>(), Box::new(mailboxes));
+        self
+    }
+
+    /// Carries a command out: decided, on disk, answered.
+    pub async fn execute(&self, context: Context, decision: impl Decision) -> Result<Done, Failure> {
+        self.submit(context, decision).await?.finish().await
+    }
+
+    /// Decides a command and queues its events. What is submitted later is decided on top of it.
+    pub async fn submit<D: Decision>(&self, context: Context, decision: D) -> Result<Submitted<'_, D>, Failure> {
+        let mut submitted = Submitted { executor: self, context, decision, attempts: 0, awaited: None };
+        submitted.decide().await?;
+        Ok(submitted)
+    }
+
+    /// The outcomes kept under `keys`, in their order; `None`: no command was carried out with it, or it was pruned.
+    pub async fn outcomes(&self, keys: &[Key]) -> Result<Vec<Option<KeyOutcome>>, Failure> {
+        self.log.outcomes(keys).await.map_err(unknown)
+    }
+
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// How often a command had to be decided again.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Relaxed)
+    }
+
+    fn mailboxes<A: Aggregate + 'static>(&self) -> &Mailboxes<A> {
+        self.mailboxes
+            .get(&TypeId::of::<A>())
+            .and_then(|mailboxes| mailboxes.downcast_ref())
+            .expect("every aggregate of a command is served")
+    }
+}
+
+/// A command that has been decided and waits for the log.
+pub struct Submitted<'e, D> {
+    executor: &'e Executor,
+    context: Context,
+    decision: D,
+    attempts: u32,
+    awaited: Option<Awaited>,
+}
+
+/// What the log was asked, and what its yes will mean.
+struct Awaited {
+    pending: Pending,
+    verdict: Verdict,
+    id: CompactString,
+    /// To forget what was read, when the log says that it is out of date.
+    read: Vec<Box<dyn Forget>>,
+    snapshots: Vec<Snapshot>,
+}
+
+enum Verdict {
+    Changed,
+    Unchanged,
+    Refused(Refusal),
+}
+
+impl<D: Decision> Submitted<'_, D> {
+    async fn decide(&mut self) -> Result<(), Failure> {
+        let mut unit = Unit::new(self.executor, &self.context, self.attempts > 0);
+        let refusal = match self.decision.decide(&mut unit).await {
+            Ok(()) => None,
+            Err(Stop::Refused(refusal)) => Some(refusal),
+            Err(Stop::Failed(failure)) => {
+                unit.undo();
+                return Err(failure);
+            }
+        };
+        self.awaited = Some(unit.submit(refusal)?);
+        Ok(())
+    }
+
+    /// Waits until the command is on disk or refused.
+    pub async fn finish(mut self) -> Result<Done, Failure> {
+        loop {
+            let awaited = self.awaited.take().expect("a submitted command awaits the log");
+            match awaited.pending.instrument(info_span!("append")).await {
+                Ok(Appended { version, position, replayed }) => {
+                    let done = Done { id: awaited.id, version, position, changed: !replayed, replayed };
+                    return match awaited.verdict {
+                        Verdict::Changed if replayed => {
+                            forget(&awaited.read).await;
+                            Ok(self.first_outcome().await?.unwrap_or(done))
+                        }
+                        Verdict::Changed => {
+                            self.executor.snapshots.keep(awaited.snapshots);
+                            Ok(done)
+                        }
+                        // The key may say that this very command was carried out before, and is the reason why not now.
+                        Verdict::Unchanged => {
+                            Ok(self.first_outcome().await?.unwrap_or(Done { changed: false, ..done }))
+                        }
+                        Verdict::Refused(refusal) => self.first_outcome().await?.ok_or(Failure::Refused(refusal)),
+                    };
+                }
+                Err(AppendError::Conflict { .. }) => {
+                    self.executor.conflicts.fetch_add(1, Ordering::Relaxed);
+                    forget(&awaited.read).await;
+                    self.attempts += 1;
+                    if self.attempts >= ATTEMPTS_MAX {
+                        return Err(Failure::Contended { attempts: self.attempts });
+                    }
+                    if self.attempts > 3 {
+                        tokio::time::sleep(Duration::from_millis(rand::random_range(0..4))).await;
+                    }
+                    self.decide().await?;
+                }
+                Err(error) => {
+                    forget(&awaited.read).await;
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    async fn first_outcome(&self) -> Result<Option<Done>, Failure> {
+        let key = &self.context.key;
+        match self.executor.log.outcome(key).await.map_err(unknown)? {
+            None => Ok(None),
+            Some(outcome) if key.led_to(&outcome) => Ok(Some(outcome.into())),
+            Some(_) => Err(Failure::KeyReused),
+        }
+    }
+}
+
+impl From<KeyOutcome> for Done {
+    fn from(outcome: KeyOutcome) -> Self {
+        let KeyOutcome { aggregate_id, version, position, .. } = outcome;
+        Self { id: aggregate_id.into(), version, position, changed: false, replayed: true }
+    }
+}
+
+async fn forget(read: &[Box<dyn Forget>]) {
+    for mailbox in read {
+        mailbox.forget().await;
+    }
+}
+
+fn unknown(error: sqlx::Error) -> Failure {
+    Failure::Unknown { reason: error.to_string() }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { .. } => Failure::Contended { attempts: 1 },
+            AppendError::KeyReused => Failure::KeyReused,
+            AppendError::Busy { waiting } => Failure::Busy { waiting },
+            AppendError::Unknown { reason } => Failure::Unknown { reason },
+            AppendError::Refused { reason } => Failure::Unfit { reason },
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! One mailbox an aggregate: commands enter one after another and find its state in memory.
+
+use compact_str::CompactString;
+use cqrs_es::Aggregate;
+use futures::future::BoxFuture;
+use kontor_event_store::Lineage;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// The state of an aggregate after all commands that were decided, appended or still on their way.
+#[derive(Clone)]
+pub struct Cached<A> {
+    pub aggregate: A,
+    pub version: i64,
+    pub lineage: Lineage,
+}
+
+/// A turn at an aggregate. `None`: its stream is to be read first.
+pub type Turn<A> = OwnedMutexGuard<Option<Cached<A>>>;
+
+/// The mailboxes of one type of aggregate. The least used are forgotten when there are too many, which the log's expected
+/// versions make harmless.
+pub struct Mailboxes<A> {
+    by_id: Cache<CompactString, Arc<Mailbox<A>>>,
+    waiting_max: usize,
+}
+
+/// The first to come is the first to be served: tokio's mutex is fair.
+pub struct Mailbox<A> {
+    state: Arc<Mutex<Option<Cached<A>>>>,
+    waiting: AtomicUsize,
+}
+
+/// More commands wait for this aggregate than may.
+pub struct Full {
+    pub waiting: usize,
+}
+
+impl<A: Aggregate> Mailboxes<A> {
+    pub fn new(cached_max: usize, waiting_max: usize) -> Self {
+        Self { by_id: Cache::new(cached_max), waiting_max }
+    }
+
+    pub fn of(&self, id: &str) -> Arc<Mailbox<A>> {
+        if let Some(mailbox) = self.by_id.get(id) {
+            return mailbox;
+        }
+        let fresh = || Arc::new(Mailbox { state: Arc::new(Mutex::new(None)), waiting: AtomicUsize::new(0) });
+        let made: Result<_, std::convert::Infallible> =
+            self.by_id.get_or_insert_with(&CompactString::from(id), || Ok(fresh()));
+        match made {
+            Ok(mailbox) => mailbox,
+        }
+    }
+
+    /// Waits for a turn.
+    pub async fn turn(&self, mailbox: &Arc<Mailbox<A>>) -> Result<Turn<A>, Full> {
+        if let Ok(turn) = mailbox.state.clone().try_lock_owned() {
+            return Ok(turn);
+        }
+        let place = Place::take(&mailbox.waiting, self.waiting_max)?;
+        let turn = mailbox.state.clone().lock_owned().await;
+        drop(place);
+        Ok(turn)
+    }
+}
+
+/// A place in the queue of a mailbox, given back also when the one who waits goes away.
+struct Place<'m>(&'m AtomicUsize);
+
+impl<'m> Place<'m> {
+    fn take(waiting: &'m AtomicUsize, most: usize) -> Result<Self, Full> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(waiting);
+        if before >= most { Err(Full { waiting: before }) } else { Ok(place) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A mailbox with the lineage under which it was read.
+pub struct Read<A> {
+    pub mailbox: Arc<Mailbox<A>>,
+    pub lineage: Lineage,
+}
+
+/// What was read turned out to be out of date.
+pub trait Forget: Send + Sync {
+    /// Has the stream read again by the next command, unless somebody has done so already.
+    fn forget(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<A: Aggregate + 'static> Forget for Read<A> {
+    fn forget(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut state = self.mailbox.state.lock().await;
+            if state.as_ref().is_some_and(|cached| cached.lineage == self.lineage) {
+                *state = None;
+            }
+        })
+    }
+}

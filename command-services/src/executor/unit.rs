@@ -1,0 +1,272 @@
+//! A unit of work: one command's decisions on one or more aggregates, appended together or not at all.
+
+use super::mailbox::{Cached, Forget, Full, Mailbox, Read, Turn};
+use super::snapshots::Snapshot;
+use super::{Awaited, Context, Executor, Failure, Verdict};
+use crate::refusal::Refusal;
+use compact_str::CompactString;
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::{Aggregate, DomainEvent};
+use kontor_event_schemas::Metadata;
+use kontor_event_store::stream::Loaded;
+use kontor_event_store::{Append, NewEvent, StreamAppend, StreamId};
+use std::any::Any;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Why a decision ended early.
+#[derive(Debug)]
+pub enum Stop {
+    Refused(Refusal),
+    Failed(Failure),
+}
+
+impl<R: Into<Refusal>> From<R> for Stop {
+    fn from(refusal: R) -> Self {
+        Stop::Refused(refusal.into())
+    }
+}
+
+/// The aggregates that a command has a turn at.
+pub struct Unit<'e> {
+    executor: &'e Executor,
+    context: &'e Context,
+    /// Whether a stream that should be new must be read first, since it was not new the last time.
+    distrustful: bool,
+    held: Vec<Box<dyn Held>>,
+}
+
+/// One aggregate within the unit, whatever its type.
+trait Held: Send {
+    fn stream(&self) -> &StreamId;
+    fn undo(&mut self);
+    fn append(&mut self) -> StreamAppend;
+    fn snapshot(&self, every: i64) -> Option<Snapshot>;
+    fn read(&self) -> Box<dyn Forget>;
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+struct Holding<A: Aggregate> {
+    stream: StreamId,
+    mailbox: Arc<Mailbox<A>>,
+    turn: Turn<A>,
+    /// The state before this unit, once it has changed it.
+    before: Option<Cached<A>>,
+    events: Vec<NewEvent>,
+}
+
+impl<'e> Unit<'e> {
+    pub(super) fn new(executor: &'e Executor, context: &'e Context, distrustful: bool) -> Self {
+        Self { executor, context, distrustful, held: Vec::new() }
+    }
+
+    /// Has the aggregate handle a command, on its state as it is after all earlier ones.
+    pub async fn handle<A>(&mut self, id: &str, command: A::Command) -> Result<Effect, Undecided<A>>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let at = self.hold::<A>(id, false).await.map_err(Undecided::Failed)?;
+        self.handle_held(at, command).await
+    }
+
+    /// The same for an aggregate that should not exist yet: its stream is read only if it does.
+    pub async fn create<A>(&mut self, id: &str, command: A::Command) -> Result<Effect, Undecided<A>>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let at = self.hold::<A>(id, !self.distrustful).await.map_err(Undecided::Failed)?;
+        self.handle_held(at, command).await
+    }
+
+    /// The aggregate's state.
+    pub async fn state<A>(&mut self, id: &str) -> Result<&A, Stop>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let at = self.hold::<A>(id, false).await.map_err(Stop::Failed)?;
+        Ok(&self.holding::<A>(at).cached().aggregate)
+    }
+
+    async fn handle_held<A>(&mut self, at: usize, command: A::Command) -> Result<Effect, Undecided<A>>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let context = self.context;
+        let holding = self.holding::<A>(at);
+        if holding.before.is_none() {
+            holding.before = Some(holding.cached().clone());
+        }
+        let cached = holding.turn.as_mut().expect("a held aggregate was read");
+        let sink = EventSink::default();
+        cached.aggregate.handle(command, &(), &sink).await.map_err(Undecided::Refused)?;
+        let events = sink.collect().await;
+        let effect = if events.is_empty() { Effect::Unchanged } else { Effect::Changed };
+        for event in events {
+            let payload = serde_json::to_string(&event);
+            cached.version += 1;
+            holding.events.push(NewEvent {
+                event_type: event.event_type(),
+                event_version: event.event_version(),
+                payload: payload.map_err(|error| Undecided::Failed(Failure::Unfit { reason: error.to_string() }))?,
+                metadata: context.metadata(),
+            });
+        }
+        Ok(effect)
+    }
+
+    /// A turn at the aggregate; its place among the held.
+    async fn hold<A>(&mut self, id: &str, presumed_new: bool) -> Result<usize, Failure>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let stream = StreamId { aggregate_type: A::TYPE, aggregate_id: id.into() };
+        if let Some(at) = self.held.iter().position(|held| *held.stream() == stream) {
+            return Ok(at);
+        }
+        if let Some(last) = self.held.last() {
+            assert!(*last.stream() < stream, "aggregates must be held in ascending order, {stream:?} came late");
+        }
+        let mailboxes = self.executor.mailboxes::<A>();
+        let mailbox = mailboxes.of(id);
+        let mut turn = mailboxes.turn(&mailbox).await.map_err(|Full { waiting }| Failure::Busy { waiting })?;
+        let log = &self.executor.log;
+        if !turn.as_ref().is_some_and(|cached| log.is_current(cached.lineage)) {
+            let lineage = log.new_lineage();
+            let Loaded { aggregate, version } =
+                if presumed_new { Loaded { aggregate: A::default(), version: 0 } } else { log.load::<A>(id).await? };
+            *turn = Some(Cached { aggregate, version, lineage });
+        }
+        self.held.push(Box::new(Holding { stream, mailbox, turn, before: None, events: Vec::new() }));
+        Ok(self.held.len() - 1)
+    }
+
+    fn holding<A: Aggregate + Clone + 'static>(&mut self, at: usize) -> &mut Holding<A> {
+        self.held[at].as_any().downcast_mut().expect("a stream's type names the type of its aggregate")
+    }
+
+    /// Leaves the aggregates as they were.
+    pub(super) fn undo(&mut self) {
+        for held in &mut self.held {
+            held.undo();
+        }
+    }
+
+    /// Queues the events, or the question whether what was read still stands; ends the turns.
+    pub(super) fn submit(mut self, refusal: Option<Refusal>) -> Result<Awaited, Failure> {
+        if refusal.is_some() {
+            self.undo();
+        }
+        let first = self.held.first().expect("a command concerns an aggregate");
+        let id = CompactString::from(first.stream().aggregate_id.as_str());
+        let read = self.held.iter().map(|held| held.read()).collect();
+        let streams: Vec<_> = self.held.iter_mut().map(|held| held.append()).collect();
+        let changed = streams.iter().any(|of_stream| !of_stream.events.is_empty());
+        let pending = match self.executor.log.submit(Append { key: self.context.key, streams }) {
+            Ok(pending) => pending,
+            Err(error) => {
+                self.undo();
+                return Err(error.into());
+            }
+        };
+        let every = self.executor.settings.snapshot_every;
+        let snapshots = self.held.iter().filter_map(|held| held.snapshot(every)).collect();
+        let verdict = match refusal {
+            Some(refusal) => Verdict::Refused(refusal),
+            None if changed => Verdict::Changed,
+            None => Verdict::Unchanged,
+        };
+        Ok(Awaited { pending, verdict, id, read, snapshots })
+    }
+}
+
+/// Whether a command made a difference to an aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+impl Effect {
+    pub fn is_unchanged(self) -> bool {
+        self == Effect::Unchanged
+    }
+}
+
+/// Why one aggregate's part of a command was not decided.
+#[derive(Debug)]
+pub enum Undecided<A: Aggregate> {
+    Refused(A::Error),
+    Failed(Failure),
+}
+
+impl<A: Aggregate> Undecided<A> {
+    /// Tells the refusal in the words of the command.
+    pub fn or(self, refusal: impl FnOnce(A::Error) -> Refusal) -> Stop {
+        match self {
+            Undecided::Refused(error) => Stop::Refused(refusal(error)),
+            Undecided::Failed(failure) => Stop::Failed(failure),
+        }
+    }
+}
+
+impl<A: Aggregate> Holding<A> {
+    fn cached(&self) -> &Cached<A> {
+        self.turn.as_ref().expect("a held aggregate was read")
+    }
+}
+
+impl<A: Aggregate + Clone + 'static> Held for Holding<A> {
+    fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    fn undo(&mut self) {
+        if let Some(before) = self.before.take() {
+            *self.turn = Some(before);
+        }
+        self.events.clear();
+    }
+
+    fn append(&mut self) -> StreamAppend {
+        let events = std::mem::take(&mut self.events);
+        let cached = self.cached();
+        StreamAppend {
+            stream: self.stream.clone(),
+            expected_version: cached.version - events.len() as i64,
+            lineage: cached.lineage,
+            events,
+        }
+    }
+
+    fn snapshot(&self, every: i64) -> Option<Snapshot> {
+        let cached = self.cached();
+        let before = self.before.as_ref().map_or(cached.version, |before| before.version);
+        if before / every == cached.version / every {
+            return None;
+        }
+        let loaded = Loaded { aggregate: cached.aggregate.clone(), version: cached.version };
+        Some(Snapshot::of(self.stream.aggregate_id.clone(), loaded))
+    }
+
+    fn read(&self) -> Box<dyn Forget> {
+        Box::new(Read { mailbox: self.mailbox.clone(), lineage: self.cached().lineage })
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl Context {
+    fn metadata(&self) -> String {
+        let metadata = Metadata {
+            event_id: Uuid::now_v7(),
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            actor: self.actor.clone(),
+            traceparent: CompactString::from(&*self.trace.text()),
+        };
+        metadata.to_json()
+    }
+}

@@ -1,0 +1,7 @@
+//! The HTTP command API. Thin: what comes in becomes a command that cannot be malformed, what comes out is its outcome.
+
+pub mod bulk;
+pub mod context;
+pub mod fields;
+pub mod problem;
+pub mod routes;

@@ -1,0 +1,73 @@
+//! Who asks, under which key, within which trace: the context of a command.
+
+use super::fields::Fields;
+use super::problem::Problem;
+use crate::executor::Context;
+use actix_web::HttpMessage;
+use actix_web::HttpRequest;
+use kontor_event_store::Key;
+use kontor_telemetry::TraceParent;
+use uuid::Uuid;
+
+/// Sent with every POST; the same key and the same request have the first outcome again.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+const KEY_LENGTH_MAX: usize = 255;
+
+/// Everyone, as long as nobody says who they are.
+const ANONYMOUS: &str = "anonymous";
+
+/// What all commands of one request have in common.
+pub struct Request {
+    correlation_id: Uuid,
+    trace: TraceParent,
+}
+
+impl Request {
+    pub fn of(request: &HttpRequest) -> Self {
+        let trace = request.extensions().get::<TraceParent>().copied();
+        Self { correlation_id: Uuid::now_v7(), trace: trace.unwrap_or_else(|| TraceParent::new_root(false)) }
+    }
+
+    /// The context of one command of the request.
+    pub fn command(&self, key: Key) -> Context {
+        Context {
+            key,
+            correlation_id: self.correlation_id,
+            causation_id: Uuid::now_v7(),
+            actor: ANONYMOUS.into(),
+            trace: self.trace,
+        }
+    }
+}
+
+/// The key of the header. A quoted key (IETF draft) and an unquoted one are the same.
+pub fn key_header(request: &HttpRequest) -> Result<&str, Problem> {
+    let header = request.headers().get(IDEMPOTENCY_KEY).ok_or_else(|| {
+        Problem::header(
+            IDEMPOTENCY_KEY,
+            "is missing: send a key of your own with each command, the same when you retry",
+        )
+    })?;
+    let text = header.to_str().map_err(|_| Problem::header(IDEMPOTENCY_KEY, "must be ASCII"))?;
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    check_key(text).map_err(|rule| Problem::header(IDEMPOTENCY_KEY, rule))?;
+    Ok(text)
+}
+
+/// The rule that a client's key breaks.
+pub fn check_key(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > KEY_LENGTH_MAX {
+        return Err(format!("must have 1 to {KEY_LENGTH_MAX} bytes, has {}", text.len()));
+    }
+    Ok(())
+}
+
+/// The key of a command. It belongs to the one who asks; which command it was used for is part of the fingerprint.
+pub fn key(text: &str, command: &str, fields: &Fields<'_>) -> Key {
+    Key::new(ANONYMOUS, text, &fields.fingerprint(command))
+}
+
+/// The key without a command, to ask what became of it.
+pub fn key_alone(text: &str) -> Key {
+    Key::new(ANONYMOUS, text, &[])
+}

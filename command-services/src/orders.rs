@@ -1,0 +1,127 @@
+//! Orders and cancellations. An order and its goods are one append: both are booked, or neither.
+
+use crate::executor::{Decision, Stop, Unit};
+use crate::refusal::Refusal;
+use crate::stock;
+use chrono::{DateTime, Utc};
+use kontor_domain::cancellation::{Cancellation, CancellationCommand, CancellationError};
+use kontor_domain::order::{Fulfilment, Line, Order, OrderCommand, OrderError, demand};
+use kontor_domain::stock::StockCommand;
+use kontor_domain::text::{Country, Reason, Reference};
+use kontor_domain::{CancellationId, CustomerId, OrderId};
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// `POST /v1/orders`, `place-order`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceOrder {
+    #[serde(default = "new_order_id")]
+    order_id: OrderId,
+    reference: Option<Reference>,
+    customer_id: Option<CustomerId>,
+    country: Country,
+    lines: Vec<Line>,
+    #[serde(default)]
+    fulfilment: Fulfilment,
+    #[serde(default = "Utc::now")]
+    placed_at: DateTime<Utc>,
+}
+
+/// `POST /v1/orders/{order_id}/cancel`, `cancel-order`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelOrder {
+    order_id: OrderId,
+    reason: Reason,
+    #[serde(default = "Utc::now")]
+    cancelled_at: DateTime<Utc>,
+}
+
+/// `POST /v1/cancellations`, `book-cancellation`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BookCancellation {
+    #[serde(default = "new_cancellation_id")]
+    cancellation_id: CancellationId,
+    reference: Option<Reference>,
+    customer_id: Option<CustomerId>,
+    country: Country,
+    lines: Vec<Line>,
+    #[serde(default = "Utc::now")]
+    cancelled_at: DateTime<Utc>,
+}
+
+fn new_order_id() -> OrderId {
+    OrderId(Uuid::now_v7())
+}
+
+fn new_cancellation_id() -> CancellationId {
+    CancellationId(Uuid::now_v7())
+}
+
+impl Decision for PlaceOrder {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let order_id = self.order_id;
+        let place = OrderCommand::Place {
+            order_id,
+            reference: self.reference.clone(),
+            customer_id: self.customer_id.clone(),
+            country: self.country.clone(),
+            lines: self.lines.clone(),
+            fulfilment: self.fulfilment,
+            placed_at: self.placed_at,
+        };
+        let id = order_id.to_string();
+        if unit.create::<Order>(&id, place).await.map_err(|refused| refused.or(Refusal::Order))?.is_unchanged() {
+            return Ok(()); // It stands already, and its goods with it.
+        }
+        for (sku, quantity) in demand(&self.lines).map_err(OrderError::Lines)? {
+            let command = match self.fulfilment {
+                Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity },
+                Fulfilment::Ship => StockCommand::ShipUnreserved { order_id, quantity },
+            };
+            stock::handle(unit, &sku, command).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Decision for CancelOrder {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let id = self.order_id.to_string();
+        let cancel = OrderCommand::Cancel { reason: self.reason.clone(), cancelled_at: self.cancelled_at };
+        if unit.handle::<Order>(&id, cancel).await.map_err(|refused| refused.or(Refusal::Order))?.is_unchanged() {
+            return Ok(());
+        }
+        let order = unit.state::<Order>(&id).await?;
+        let lines = order.placed().map(|placed| placed.lines.clone()).unwrap_or_default();
+        for sku in demand(&lines).map_err(OrderError::Lines)?.into_keys() {
+            stock::handle(unit, &sku, StockCommand::Release { order_id: self.order_id }).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Decision for BookCancellation {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let book = CancellationCommand::Book {
+            cancellation_id: self.cancellation_id,
+            reference: self.reference.clone(),
+            customer_id: self.customer_id.clone(),
+            country: self.country.clone(),
+            lines: self.lines.clone(),
+            cancelled_at: self.cancelled_at,
+        };
+        let id = self.cancellation_id.to_string();
+        let booked = unit.create::<Cancellation>(&id, book).await;
+        if booked.map_err(|refused| refused.or(Refusal::Cancellation))?.is_unchanged() {
+            return Ok(());
+        }
+        for (sku, quantity) in demand(&self.lines).map_err(CancellationError::Lines)? {
+            let receive = StockCommand::Receive { quantity, reference: self.reference.clone() };
+            stock::handle(unit, &sku, receive).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! One batch of events, published whole or not at all: JetStream's atomic batch (ADR-50), fenced by the expected last
+//! sequence of the stream.
+
+use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
+use async_nats::{Client, Message, StatusCode, Subscriber};
+use futures::StreamExt;
+use kontor_event_schemas::{RecordedEvent, subject};
+use kontor_telemetry::{TraceParent, exporting, spans};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::Span;
+
+/// The event's id as the stream keeps it, whether or not JetStream was asked to drop duplicates.
+pub const EVENT_ID: &str = subject::CE_ID;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A message id within the duplicate window refuses a whole batch.
+const DUPLICATE_IN_BATCH: u64 = 10_201;
+
+/// Publishes batches, one at a time.
+pub struct Publisher {
+    client: Client,
+    inbox: String,
+    answers: Subscriber,
+    batches: u64,
+}
+
+/// Why a batch was not acknowledged. Whether the stream has it is asked of the stream.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error("JetStream refused a batch: {description} ({err_code})")]
+    Refused { err_code: u64, description: String },
+    #[error("JetStream did not acknowledge a batch within {} s", ANSWER_WITHIN.as_secs())]
+    Unanswered,
+    #[error("no stream takes the events")]
+    NoStream,
+    #[error("event {position} has no readable metadata: {error}")]
+    Metadata { position: i64, error: serde_json::Error },
+    #[error("NATS: {0}")]
+    Client(String),
+}
+
+/// What JetStream answers to the last message of a batch.
+#[derive(Deserialize)]
+struct Answer {
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// What the relay needs of an event's metadata.
+#[derive(Deserialize)]
+struct Origin<'a> {
+    event_id: &'a str,
+    traceparent: &'a str,
+}
+
+impl Publisher {
+    pub async fn new(client: Client) -> Result<Self, BatchError> {
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await.map_err(client_error)?;
+        Ok(Self { client, inbox, answers, batches: 0 })
+    }
+
+    /// Publishes `events` (1 to 1,000, in order) right after stream sequence `expected`. Returns the sequence of the last.
+    pub async fn publish(&mut self, events: &[RecordedEvent], expected: u64, epoch: i64) -> Result<u64, BatchError> {
+        match self.attempt(events, expected, epoch, true).await {
+            // The stream lost these events and JetStream still remembers their ids; the fence is what keeps them unique.
+            Err(BatchError::Refused { err_code: DUPLICATE_IN_BATCH, .. }) => {
+                self.attempt(events, expected, epoch, false).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        events: &[RecordedEvent],
+        expected: u64,
+        epoch: i64,
+        with_ids: bool,
+    ) -> Result<u64, BatchError> {
+        self.batches += 1;
+        let reply = format!("{}.{}", self.inbox, self.batches);
+        let batch_id = reply.as_str();
+        let epoch = HeaderValue::from(epoch);
+        let mut traced: Vec<Span> = Vec::new();
+        for (number, event) in (1..).zip(events) {
+            let origin: Origin<'_> = serde_json::from_str(&event.metadata)
+                .map_err(|error| BatchError::Metadata { position: event.position, error })?;
+            let subject = subject::subject(&event.aggregate_type, &event.event_type);
+            let span = span(event, &origin, &subject);
+            let mut headers = headers(event, &origin, &subject, &span, with_ids);
+            headers.insert(EPOCH, epoch.clone());
+            if number == 1 {
+                headers.insert(EXPECTED_LAST_SEQUENCE, HeaderValue::from(expected));
+            }
+            if events.len() > 1 {
+                headers.insert(BATCH_ID, batch_id);
+                headers.insert(BATCH_SEQUENCE, HeaderValue::from(number as u64));
+            }
+            let payload = event.payload.clone().into();
+            let published = if number == events.len() {
+                if number > 1 {
+                    headers.insert(BATCH_COMMIT, "1");
+                }
+                self.client.publish_with_reply_and_headers(subject, reply.clone(), headers, payload).await
+            } else {
+                self.client.publish_with_headers(subject, headers, payload).await
+            };
+            published.map_err(client_error)?;
+            if !span.is_disabled() {
+                traced.push(span);
+            }
+        }
+        self.client.flush().await.map_err(client_error)?;
+        self.answer(&reply).await
+    }
+
+    /// The answer to the batch that asked for it at `reply`; those of batches given up before are passed over.
+    async fn answer(&mut self, reply: &str) -> Result<u64, BatchError> {
+        let answered = timeout(ANSWER_WITHIN, async {
+            loop {
+                match self.answers.next().await {
+                    Some(message) if message.subject.as_str() == reply => return Ok(message),
+                    Some(_) => {}
+                    None => return Err(BatchError::Client("the connection was closed".into())),
+                }
+            }
+        });
+        let Message { payload, status, .. } = answered.await.map_err(|_| BatchError::Unanswered)??;
+        if status == Some(StatusCode::NO_RESPONDERS) {
+            return Err(BatchError::NoStream);
+        }
+        let answer: Answer = serde_json::from_slice(&payload)
+            .map_err(|error| BatchError::Client(format!("unexpected answer: {error}")))?;
+        match answer {
+            Answer { error: Some(ApiError { err_code, description }), .. } => {
+                Err(BatchError::Refused { err_code, description })
+            }
+            Answer { duplicate: true, .. } => {
+                Err(BatchError::Refused { err_code: DUPLICATE_IN_BATCH, description: "known message id".into() })
+            }
+            Answer { seq: Some(sequence), .. } => Ok(sequence),
+            Answer { seq: None, .. } => Err(BatchError::Client("the answer names no sequence".into())),
+        }
+    }
+}
+
+const EXPECTED_LAST_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Expected-Last-Sequence");
+const BATCH_ID: HeaderName = HeaderName::from_static("Nats-Batch-Id");
+const BATCH_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Batch-Sequence");
+const BATCH_COMMIT: HeaderName = HeaderName::from_static("Nats-Batch-Commit");
+const EPOCH: HeaderName = HeaderName::from_static(subject::LOG_EPOCH);
+
+fn headers(event: &RecordedEvent, origin: &Origin<'_>, subject: &str, span: &Span, with_ids: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut set = |name: &'static str, value: &str| headers.insert(HeaderName::from_static(name), value);
+    set(subject::POSITION, itoa::Buffer::new().format(event.position));
+    set(subject::SEQUENCE, itoa::Buffer::new().format(event.sequence));
+    set(subject::AGGREGATE_ID, &event.aggregate_id);
+    set(subject::EVENT_VERSION, &event.event_version);
+    if with_ids {
+        set(subject::MESSAGE_ID, origin.event_id);
+    }
+    match spans::of_span(span) {
+        Some(here) => set(subject::TRACEPARENT, &here.text()),
+        None => set(subject::TRACEPARENT, origin.traceparent),
+    }
+    set(subject::CE_SPECVERSION, "1.0");
+    set(subject::CE_ID, origin.event_id);
+    set(subject::CE_SOURCE, subject::SOURCE);
+    set(subject::CE_TYPE, subject);
+    set(subject::CE_SUBJECT, &event.aggregate_id);
+    set(subject::CE_TIME, &event.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    headers
+}
+
+/// The span of one event's publishing, if its trace is recorded.
+fn span(event: &RecordedEvent, origin: &Origin<'_>, subject: &str) -> Span {
+    if !exporting() {
+        return Span::none();
+    }
+    let Ok(parent) = TraceParent::parse(origin.traceparent.as_bytes()) else { return Span::none() };
+    spans::relay_publish(spans::Message {
+        parent: &parent,
+        subject,
+        event_id: origin.event_id,
+        aggregate_type: &event.aggregate_type,
+        position: event.position,
+    })
+}
+
+fn client_error(error: impl std::fmt::Display) -> BatchError {
+    BatchError::Client(error.to_string())
+}

@@ -1,0 +1,220 @@
+//! The command tier as it runs: the HTTP API, the executor and the relay, of which a process serves what it is told to.
+
+use crate::executor::Executor;
+use crate::http::routes;
+use crate::relay::{Relay, RelayCounts};
+use crate::settings::{LogSection, Settings};
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use anyhow::{Context, Result};
+use async_nats::jetstream;
+use kontor_domain::cancellation::Cancellation;
+use kontor_domain::order::Order;
+use kontor_domain::product::Product;
+use kontor_domain::stock::Stock;
+use kontor_event_schemas::upcast;
+use kontor_event_store::{Log, LogReader, MIGRATIONS};
+use kontor_settings::SecretUrl;
+use kontor_telemetry::{Health, HttpTelemetry, Metrics, OpsServer};
+use metrics::CommandMetrics;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+mod metrics;
+
+/// What a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// The HTTP command API.
+    Commands,
+    /// The relay from the log to JetStream.
+    Relay,
+}
+
+/// A connection to NATS, which reconnects by itself.
+#[derive(Clone)]
+pub struct NatsClient {
+    pub client: async_nats::Client,
+    pub jetstream: jetstream::Context,
+}
+
+impl NatsClient {
+    /// Connects, now or as soon as the server is there.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let client = async_nats::ConnectOptions::new()
+            .name("kontor-command")
+            .retry_on_initial_connect()
+            .connect(url)
+            .await
+            .with_context(|| format!("nats.url ({url}) cannot be used"))?;
+        Ok(Self { jetstream: jetstream::new(client.clone()), client })
+    }
+}
+
+/// Brings the log's tables to this release's form.
+pub async fn migrate(settings: &LogSection) -> Result<()> {
+    let url = settings.migrator_url.as_ref().context("log.migrator_url (KONTOR_LOG__MIGRATOR_URL) is not set")?;
+    let mut connection = options(url)?.connect().await.context("log.migrator_url: the database cannot be reached")?;
+    MIGRATIONS.run(&mut connection).await.context("the log's tables could not be migrated")?;
+    connection.close().await?;
+    info!("The log has its tables");
+    Ok(())
+}
+
+/// Serves until SIGTERM or SIGINT, then ends what has begun.
+pub async fn serve(settings: Settings, roles: &[Role]) -> Result<()> {
+    let mut stop = StopSignal::new()?; // Before anything is started, so that no signal is lost.
+    let health = Health::new();
+    let metrics = Metrics::new();
+    let mut tasks = JoinSet::new();
+
+    let executor = if roles.contains(&Role::Commands) { Some(open_executor(&settings).await?) } else { None };
+    let relay_counts = Arc::new(RelayCounts::default());
+    metrics.register_collector(CommandMetrics { executor: executor.clone(), relay: relay_counts.clone() });
+    let ops = OpsServer::start(&settings.ops.bind, metrics.clone(), health.clone())?;
+
+    if roles.contains(&Role::Relay) {
+        let relay = relay(&settings, executor.as_ref(), health.register("relay"), relay_counts).await?;
+        tasks.spawn(async move {
+            // The API goes on without it: every event is safe in the log, and /readyz tells what is wrong.
+            let _stopped = relay.run().await;
+        });
+    }
+    let api = match &executor {
+        None => None,
+        Some(executor) => {
+            tasks.spawn(watch_log(executor.log().clone(), health.register("log")));
+            tasks.spawn(prune_keys(executor.log().clone(), Duration::from_secs(settings.log.keep_keys_h * 3_600)));
+            Some(start_api(&settings, executor.clone(), HttpTelemetry::new(&metrics))?)
+        }
+    };
+    info!(roles = ?roles, api = %settings.http.bind, ops = %ops.address(), "The command tier is up");
+
+    stop.wait().await;
+    info!("The command tier is stopping");
+    health.drain();
+    if let Some(api) = api {
+        api.stop(true).await; // Lets requests end.
+    }
+    tasks.shutdown().await;
+    if let Some(executor) = executor {
+        executor.log().close().await;
+    }
+    ops.stop().await;
+    Ok(())
+}
+
+async fn open_executor(settings: &Settings) -> Result<Arc<Executor>> {
+    let log = Log::open(options(&settings.log.url)?, settings.log.log_settings(), upcast::released())
+        .await
+        .context("log.url (KONTOR_LOG__URL): the log cannot be opened; is it migrated?")?;
+    let executor = Executor::new(log, settings.executor.clone())
+        .serving::<Product>()
+        .serving::<Stock>()
+        .serving::<Order>()
+        .serving::<Cancellation>();
+    Ok(Arc::new(executor))
+}
+
+async fn relay(
+    settings: &Settings,
+    executor: Option<&Arc<Executor>>,
+    health: kontor_telemetry::Check,
+    counts: Arc<RelayCounts>,
+) -> Result<Relay> {
+    let lock = options(&settings.relay.log_url)?;
+    let pool = PgPoolOptions::new()
+        .max_connections(2) // One batch is read while the one before is published.
+        .test_before_acquire(false)
+        .connect_with(lock.clone())
+        .await
+        .context("relay.log_url (KONTOR_RELAY__LOG_URL): the log cannot be reached")?;
+    Ok(Relay {
+        settings: settings.relay.clone(),
+        log: LogReader::new(pool, Arc::new(upcast::Upcasters::default())), // Published as stored: readers upcast.
+        lock,
+        nats: NatsClient::connect(&settings.nats.url).await?,
+        appended: executor.map(|executor| executor.log().appended()),
+        health,
+        counts,
+    })
+}
+
+fn start_api(settings: &Settings, executor: Arc<Executor>, telemetry: HttpTelemetry) -> Result<ServerHandle> {
+    let http = settings.http.clone();
+    let executor = Data::new(executor);
+    let server = HttpServer::new(move || {
+        let http = http.clone();
+        App::new()
+            .wrap(telemetry.clone())
+            .app_data(executor.clone())
+            .configure(move |config| routes::configure(config, &http))
+    })
+    .workers(settings.http.workers)
+    .shutdown_timeout(settings.http.shutdown_timeout_s)
+    .disable_signals()
+    .bind(&settings.http.bind)
+    .with_context(|| format!("http.bind (KONTOR_HTTP__BIND): {} cannot be listened on", settings.http.bind))?
+    .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
+}
+
+/// Tells `/readyz` whether the log answers.
+async fn watch_log(log: Arc<Log>, health: kontor_telemetry::Check) {
+    loop {
+        match log.reader().head().await {
+            Ok(_) => health.ok(),
+            Err(error) => health.failing(error.to_string()),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Forgets old idempotency keys, in steps too small to be noticed.
+async fn prune_keys(log: Arc<Log>, keep: Duration) {
+    const MOST: i64 = 1_000;
+    loop {
+        let pause = match log.prune_keys(keep, MOST).await {
+            Ok(MOST) => Duration::from_millis(200),
+            Ok(_) => Duration::from_secs(600),
+            Err(error) => {
+                warn!(%error, "Old idempotency keys could not be pruned; it will be tried again");
+                Duration::from_secs(60)
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn options(url: &SecretUrl) -> Result<PgConnectOptions> {
+    // The error would repeat the URL, and with it the password.
+    let options: PgConnectOptions = url.expose().parse().map_err(|_| anyhow::anyhow!("{url} is no Postgres URL"))?;
+    Ok(options.application_name("kontor-command").disable_statement_logging())
+}
+
+/// SIGTERM or SIGINT.
+struct StopSignal {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    fn new() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
