@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use kontor_load_tests::client::Api;
-use kontor_load_tests::{bench, import};
+use kontor_load_tests::{bench, demo, import};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +32,14 @@ enum Command {
         folder: PathBuf,
         #[arg(long, default_value_t = 300)]
         invoices: usize,
+    },
+    /// Fills a small generated shop; filled twice, it is there once.
+    #[command(
+        after_help = "Example:\n  kontor-load demo --command-url http://127.0.0.1:8080 --query-url http://127.0.0.1:8081"
+    )]
+    Demo {
+        #[command(flatten)]
+        apis: Apis,
     },
     /// Measures; starts the servers that it needs in a folder of its own.
     #[command(subcommand)]
@@ -114,6 +122,14 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             let outcome = import::run(&folder, &commands, &queries).await?;
             print(&if json { outcome.to_json().to_string() } else { outcome.to_string() })?;
             Ok(outcome.is_equal())
+        }
+        Command::Demo { apis } => {
+            let shop = demo::run(&Api::new(&apis.command_url)?, &Api::new(&apis.query_url)?).await?;
+            let demo::Shop { products, orders, cancelled, .. } = shop;
+            print(&format!(
+                "The demo shop has {products} products and {orders} orders, {cancelled} of them cancelled."
+            ))?;
+            Ok(true)
         }
         Command::Slice { folder, invoices } => {
             import::slice::generate(&folder, invoices)?;

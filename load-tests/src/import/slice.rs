@@ -1,6 +1,7 @@
 //! Files in the form of the real ones, generated: with guests, cancellations, rows that repeat, several lines for one SKU,
 //! and commas in names.
 
+use crate::dice::Dice;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use flate2::Compression;
@@ -26,7 +27,7 @@ pub fn generate(folder: &Path, invoices: usize) -> anyhow::Result<()> {
     let columns =
         ["invoice", "customer_id", "country", "timestamp", "sku", "quantity", "unit_price_minor", "cancelled"];
     let mut orders = Csv::create(folder, "orders.csv.gz", &columns)?;
-    let mut dice = Dice(7);
+    let mut dice = Dice::new(7);
     for at in 0..invoices {
         let cancelled = at % 7 == 6;
         let number = format!("{}{}", if cancelled { "C" } else { "" }, 489_434 + at);
@@ -68,17 +69,6 @@ fn name(product: usize) -> String {
 
 fn price(product: usize) -> usize {
     85 + product * 37 % 900
-}
-
-/// Chance that is the same each time: a linear congruential generator with the numbers of Knuth's MMIX.
-struct Dice(u64);
-
-impl Dice {
-    /// 0 to `sides` - 1.
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
 }
 
 struct Csv(csv::Writer<GzEncoder<File>>);
