@@ -4,8 +4,8 @@
 use compact_str::CompactString;
 use cqrs_es::Aggregate;
 use futures::future::BoxFuture;
-use kontor_event_store::Log;
 use kontor_event_store::stream::Loaded;
+use kontor_event_store::{Lineage, Log};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -16,8 +16,8 @@ const WAITING_MAX: usize = 1_000;
 pub struct Snapshot(Box<dyn FnOnce(Arc<Log>) -> BoxFuture<'static, sqlx::Result<()>> + Send>);
 
 impl Snapshot {
-    pub fn of<A: Aggregate + 'static>(id: CompactString, loaded: Loaded<A>) -> Self {
-        Self(Box::new(move |log| Box::pin(async move { log.keep_snapshot(&id, &loaded).await })))
+    pub fn of<A: Aggregate + 'static>(id: CompactString, loaded: Loaded<A>, lineage: Lineage) -> Self {
+        Self(Box::new(move |log| Box::pin(async move { log.keep_snapshot(&id, &loaded, lineage).await })))
     }
 }
 

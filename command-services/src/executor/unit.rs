@@ -246,7 +246,7 @@ impl<A: Aggregate + Clone + 'static> Held for Holding<A> {
             return None;
         }
         let loaded = Loaded { aggregate: cached.aggregate.clone(), version: cached.version };
-        Some(Snapshot::of(self.stream.aggregate_id.clone(), loaded))
+        Some(Snapshot::of(self.stream.aggregate_id.clone(), loaded, cached.lineage))
     }
 
     fn read(&self) -> Box<dyn Forget> {

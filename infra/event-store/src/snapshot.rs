@@ -2,17 +2,29 @@
 //!
 //! Snapshots are written apart, after the append: one that is lost, late or of another form costs time, nothing else.
 
-use crate::Log;
 use crate::stream::Loaded;
+use crate::{Lineage, Log};
 use cqrs_es::Aggregate;
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
 
 impl Log {
-    /// Keeps `loaded`, unless a later state is kept already.
-    pub async fn keep_snapshot<A: Aggregate>(&self, aggregate_id: &str, loaded: &Loaded<A>) -> sqlx::Result<()> {
+    /// Keeps `loaded`, read under `lineage`, unless a later state is kept already, or a failover has made it doubtful: a
+    /// state with events that were lost would be believed for ever.
+    pub async fn keep_snapshot<A: Aggregate>(
+        &self,
+        aggregate_id: &str,
+        loaded: &Loaded<A>,
+        lineage: Lineage,
+    ) -> sqlx::Result<()> {
+        let epoch = self.epoch();
+        // Asked after the epoch, which is the new one only when the lineages before it are forgotten.
+        if !self.is_current(lineage) {
+            return Ok(());
+        }
         sqlx::query(
-            "insert into snapshots (aggregate_type, aggregate_id, sequence, form, payload) values ($1, $2, $3, $4, $5)
+            "insert into snapshots (aggregate_type, aggregate_id, sequence, form, payload)
+             select $1, $2, $3, $4, $5 where open_log() = $6
              on conflict (aggregate_type, aggregate_id) do update
              set sequence = excluded.sequence, form = excluded.form, payload = excluded.payload
              where snapshots.sequence < excluded.sequence or snapshots.form <> excluded.form",
@@ -22,6 +34,7 @@ impl Log {
         .bind(loaded.version)
         .bind(form::<A>())
         .bind(Json(&loaded.aggregate))
+        .bind(epoch)
         .execute(&self.reads)
         .await?;
         Ok(())

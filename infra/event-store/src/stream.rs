@@ -32,13 +32,10 @@ impl Log {
 
     /// The aggregate as its stream says: from the last snapshot, where there is one that can be read, and the events since.
     pub async fn load<A: Aggregate>(&self, aggregate_id: &str) -> Result<Loaded<A>, StreamError> {
-        let snapshot = self.snapshot::<A>(aggregate_id).await.map_err(|error| unreadable::<A>(aggregate_id, error))?;
-        let (mut loaded, events) = match snapshot {
+        let since_snapshot = self.since_snapshot::<A>(aggregate_id).await;
+        let (mut loaded, events) = match since_snapshot.map_err(|error| unreadable::<A>(aggregate_id, error))? {
+            Some((snapshot, events)) => (snapshot, events),
             None => (Loaded { aggregate: A::default(), version: 0 }, self.stream::<A>(aggregate_id).await?),
-            Some(snapshot) => {
-                let events = self.events_after::<A>(aggregate_id, snapshot.version).await;
-                (snapshot, events.map_err(|error| unreadable::<A>(aggregate_id, error))?)
-            }
         };
         for event in events {
             loaded.version = event.sequence as i64;
@@ -47,19 +44,33 @@ impl Log {
         Ok(loaded)
     }
 
-    /// Our own, since the stock repository writes the sequence into the statement: each value would be another to prepare.
-    async fn events_after<A: Aggregate>(
+    /// The last snapshot with the events after it. `None`: there is none, or one of events that the log has lost.
+    async fn since_snapshot<A: Aggregate>(
         &self,
         aggregate_id: &str,
-        version: i64,
+    ) -> Result<Option<(Loaded<A>, Vec<EventEnvelope<A>>)>, PersistenceError> {
+        let Some(snapshot) = self.snapshot::<A>(aggregate_id).await.map_err(database)? else { return Ok(None) };
+        let mut events = self.events_from::<A>(aggregate_id, snapshot.version).await?;
+        if events.first().is_none_or(|last_folded| last_folded.sequence as i64 != snapshot.version) {
+            return Ok(None);
+        }
+        events.remove(0);
+        Ok(Some((snapshot, events)))
+    }
+
+    /// Our own, since the stock repository writes the sequence into the statement: each value would be another to prepare.
+    async fn events_from<A: Aggregate>(
+        &self,
+        aggregate_id: &str,
+        sequence: i64,
     ) -> Result<Vec<EventEnvelope<A>>, PersistenceError> {
         let rows = sqlx::query(
             "select sequence, event_type, event_version, payload, metadata from events
-             where aggregate_type = $1 and aggregate_id = $2 and sequence > $3 order by sequence",
+             where aggregate_type = $1 and aggregate_id = $2 and sequence >= $3 order by sequence",
         )
         .bind(A::TYPE)
         .bind(aggregate_id)
-        .bind(version)
+        .bind(sequence)
         .fetch_all(&self.reads)
         .await
         .map_err(database)?;
