@@ -225,6 +225,9 @@ impl Lane {
         }
         let (epoch, backend): (i64, i32) =
             sqlx::query_as("select open_log(), pg_backend_pid()").fetch_one(&mut connection).await?;
+        if self.backend.is_some() {
+            *self.shared.reads_since.lock() = std::time::Instant::now();
+        }
         let before = self.shared.epoch.load(Ordering::Acquire);
         if before != 0 && before != epoch {
             info!(before, epoch, "The log has a new epoch: all that was read before is read again");

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub epoch: AtomicI64,
     pub head: watch::Sender<i64>,
     pub counts: LogCounts,
+    /// Connections older than this are not read from any more: they are dead, or lead to a server that was replaced.
+    pub reads_since: Arc<parking_lot::Mutex<Instant>>,
 }
 
 impl Log {
@@ -68,15 +70,25 @@ impl Log {
         settings: LogSettings,
         upcasters: Upcasters,
     ) -> sqlx::Result<Arc<Self>> {
+        let reads_since = Arc::new(parking_lot::Mutex::new(Instant::now()));
+        let since = reads_since.clone();
         let reads = PgPoolOptions::new()
             .max_connections(settings.readers_max)
             .test_before_acquire(false) // Two round trips a command otherwise; a dead connection is seen by its error.
+            .before_acquire(move |_, connection| {
+                let is_of_this_server = connection.age < since.lock().elapsed();
+                Box::pin(async move { Ok(is_of_this_server) })
+            })
             .connect_with(options.clone())
             .await?;
         let head: i64 = LogReader::new(reads.clone(), Arc::default()).head().await?;
         let queue = Arc::new(Queue::new(settings.waiting_max));
-        let shared =
-            Arc::new(Shared { epoch: AtomicI64::new(0), head: watch::Sender::new(head), counts: LogCounts::default() });
+        let shared = Arc::new(Shared {
+            epoch: AtomicI64::new(0),
+            head: watch::Sender::new(head),
+            counts: LogCounts::default(),
+            reads_since,
+        });
         let mut lanes = JoinSet::new();
         for _ in 0..settings.lanes.max(1) {
             let give_up_after = Duration::from_millis(settings.give_up_after_ms);
