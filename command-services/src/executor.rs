@@ -18,7 +18,7 @@ use kontor_event_store::key::KeyOutcome;
 use kontor_event_store::stream::StreamError;
 use kontor_event_store::{AppendError, Appended, Key, Log, Pending};
 use kontor_settings::{Check, Rule, at_least};
-use kontor_telemetry::TraceParent;
+use kontor_telemetry::{TraceParent, spans};
 use mailbox::{Forget, Mailboxes};
 use serde::{Deserialize, Serialize};
 use snapshots::{Snapshot, Snapshots};
@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tracing::{Instrument, info_span};
+use tracing::Instrument;
 use uuid::Uuid;
 
 /// How often a command is decided anew when other writers were faster.
@@ -220,7 +220,8 @@ impl<D: Decision> Submitted<'_, D> {
     pub async fn finish(mut self) -> Result<Done, Failure> {
         loop {
             let awaited = self.awaited.take().expect("a submitted command awaits the log");
-            match awaited.pending.instrument(info_span!("append")).await {
+            let span = spans::log_append(&self.context.trace);
+            match awaited.pending.instrument(span).await {
                 Ok(Appended { version, position, replayed }) => {
                     let done = Done { id: awaited.id, version, position, changed: !replayed, replayed };
                     return match awaited.verdict {

@@ -66,8 +66,8 @@ fn run(settings: Settings, action: Option<Action>) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         match action {
             Some(Action::Migrate) => service::migrate(&settings.log).await,
-            Some(Action::Serve { roles }) if !roles.is_empty() => service::serve(settings, &roles).await,
-            _ => service::serve(settings, &[Role::Commands, Role::Relay]).await,
+            Some(Action::Serve { roles }) if !roles.is_empty() => service::serve(&settings, &roles).await,
+            _ => service::serve(&settings, &[Role::Commands, Role::Relay]).await,
         }
     });
     telemetry.shutdown();

@@ -16,18 +16,20 @@ use kontor_event_store::log_reader::ReadError;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between};
 use kontor_telemetry::Check as Health;
 use leader::Leader;
-use resume::resume;
+use resume::{resume, still_ends};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 /// JetStream takes no larger atomic batch.
 const BATCH_EVENTS_MAX: i64 = 1_000;
+/// How often an idle relay makes sure that it still leads, and that the stream is as it left it.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// The relay from log to JetStream: section `relay`, or `KONTOR_RELAY__POLL_INTERVAL_MS` and so on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,6 +92,8 @@ enum Interruption {
     JetStream(String),
     #[error(transparent)]
     Batch(#[from] BatchError),
+    #[error("the stream is not as the relay left it: it ends at sequence {found}, not {expected}")]
+    Changed { expected: u64, found: u64 },
     #[error("another relay leads")]
     NotLeading,
     #[error(transparent)]
@@ -155,11 +159,16 @@ impl Relay {
         self.health.ok();
         self.counts.leading.store(1, Ordering::Relaxed);
         self.counts.position.store(end.position, Ordering::Relaxed);
+        let mut checked = Instant::now();
         let mut events = self.read(end.position).await?;
         loop {
             if events.is_empty() {
                 self.wait(end.position).await;
-                leader.check().await?;
+                if checked.elapsed() >= CHECK_EVERY {
+                    checked = Instant::now();
+                    leader.check().await?;
+                    still_ends(&self.nats, &end).await?;
+                }
                 events = self.read(end.position).await?;
                 continue;
             }

@@ -20,6 +20,7 @@ use kontor_telemetry::{Health, HttpTelemetry, Metrics, OpsServer};
 use metrics::CommandMetrics;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -67,46 +68,71 @@ pub async fn migrate(settings: &LogSection) -> Result<()> {
 }
 
 /// Serves until SIGTERM or SIGINT, then ends what has begun.
-pub async fn serve(settings: Settings, roles: &[Role]) -> Result<()> {
+pub async fn serve(settings: &Settings, roles: &[Role]) -> Result<()> {
     let mut stop = StopSignal::new()?; // Before anything is started, so that no signal is lost.
-    let health = Health::new();
-    let metrics = Metrics::new();
-    let mut tasks = JoinSet::new();
-
-    let executor = if roles.contains(&Role::Commands) { Some(open_executor(&settings).await?) } else { None };
-    let relay_counts = Arc::new(RelayCounts::default());
-    metrics.register_collector(CommandMetrics { executor: executor.clone(), relay: relay_counts.clone() });
-    let ops = OpsServer::start(&settings.ops.bind, metrics.clone(), health.clone())?;
-
-    if roles.contains(&Role::Relay) {
-        let relay = relay(&settings, executor.as_ref(), health.register("relay"), relay_counts).await?;
-        tasks.spawn(async move {
-            // The API goes on without it: every event is safe in the log, and /readyz tells what is wrong.
-            let _stopped = relay.run().await;
-        });
-    }
-    let api = match &executor {
-        None => None,
-        Some(executor) => {
-            tasks.spawn(watch_log(executor.log().clone(), health.register("log")));
-            tasks.spawn(prune_keys(executor.log().clone(), Duration::from_secs(settings.log.keep_keys_h * 3_600)));
-            Some(start_api(&settings, executor.clone(), HttpTelemetry::new(&metrics))?)
-        }
-    };
-    info!(roles = ?roles, api = %settings.http.bind, ops = %ops.address(), "The command tier is up");
-
+    let service = Service::start(settings, roles).await?;
+    info!(?roles, api = ?service.api_address(), ops = %service.ops_address(), "The command tier is up");
     stop.wait().await;
     info!("The command tier is stopping");
-    health.drain();
-    if let Some(api) = api {
-        api.stop(true).await; // Lets requests end.
-    }
-    tasks.shutdown().await;
-    if let Some(executor) = executor {
-        executor.log().close().await;
-    }
-    ops.stop().await;
+    service.stop().await;
     Ok(())
+}
+
+/// The tier, running.
+pub struct Service {
+    executor: Option<Arc<Executor>>,
+    api: Option<(ServerHandle, SocketAddr)>,
+    ops: OpsServer,
+    health: Health,
+    tasks: JoinSet<()>,
+}
+
+impl Service {
+    pub async fn start(settings: &Settings, roles: &[Role]) -> Result<Self> {
+        let health = Health::new();
+        let metrics = Metrics::new();
+        let mut tasks = JoinSet::new();
+        let executor = if roles.contains(&Role::Commands) { Some(open_executor(settings).await?) } else { None };
+        let relay_counts = Arc::new(RelayCounts::default());
+        metrics.register_collector(CommandMetrics { executor: executor.clone(), relay: relay_counts.clone() });
+        if roles.contains(&Role::Relay) {
+            let relay = relay(settings, executor.as_ref(), health.register("relay"), relay_counts).await?;
+            tasks.spawn(async move {
+                // The API goes on without it: every event is safe in the log, and /readyz tells what is wrong.
+                let _stopped = relay.run().await;
+            });
+        }
+        let mut api = None;
+        if let Some(executor) = &executor {
+            tasks.spawn(watch_log(executor.log().clone(), health.register("log")));
+            tasks.spawn(prune_keys(executor.log().clone(), Duration::from_secs(settings.log.keep_keys_h * 3_600)));
+            api = Some(start_api(settings, executor.clone(), HttpTelemetry::new(&metrics))?);
+        }
+        let ops = OpsServer::start(&settings.ops.bind, metrics, health.clone())?;
+        Ok(Self { executor, api, ops, health, tasks })
+    }
+
+    /// Where the API listens, if it is served.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|(_, address)| *address)
+    }
+
+    pub fn ops_address(&self) -> SocketAddr {
+        self.ops.address()
+    }
+
+    /// Lets requests and appends end.
+    pub async fn stop(mut self) {
+        self.health.drain();
+        if let Some((api, _)) = self.api {
+            api.stop(true).await;
+        }
+        self.tasks.shutdown().await;
+        if let Some(executor) = self.executor {
+            executor.log().close().await;
+        }
+        self.ops.stop().await;
+    }
 }
 
 async fn open_executor(settings: &Settings) -> Result<Arc<Executor>> {
@@ -145,7 +171,11 @@ async fn relay(
     })
 }
 
-fn start_api(settings: &Settings, executor: Arc<Executor>, telemetry: HttpTelemetry) -> Result<ServerHandle> {
+fn start_api(
+    settings: &Settings,
+    executor: Arc<Executor>,
+    telemetry: HttpTelemetry,
+) -> Result<(ServerHandle, SocketAddr)> {
     let http = settings.http.clone();
     let executor = Data::new(executor);
     let server = HttpServer::new(move || {
@@ -159,11 +189,12 @@ fn start_api(settings: &Settings, executor: Arc<Executor>, telemetry: HttpTeleme
     .shutdown_timeout(settings.http.shutdown_timeout_s)
     .disable_signals()
     .bind(&settings.http.bind)
-    .with_context(|| format!("http.bind (KONTOR_HTTP__BIND): {} cannot be listened on", settings.http.bind))?
-    .run();
+    .with_context(|| format!("http.bind (KONTOR_HTTP__BIND): {} cannot be listened on", settings.http.bind))?;
+    let address = *server.addrs().first().context("http.bind (KONTOR_HTTP__BIND) names no address")?;
+    let server = server.run();
     let handle = server.handle();
     tokio::spawn(server);
-    Ok(handle)
+    Ok((handle, address))
 }
 
 /// Tells `/readyz` whether the log answers.

@@ -3,17 +3,12 @@
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
-use std::time::{Duration, Instant};
 
 /// Any number that nobody else locks: "relay" in ASCII.
 const LOCK: i64 = 0x72_65_6c_61_79;
-const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// The lock is held as long as this lives and its connection holds.
-pub struct Leader {
-    connection: PgConnection,
-    checked: Instant,
-}
+pub struct Leader(PgConnection);
 
 impl Leader {
     /// `None`: another relay leads.
@@ -21,15 +16,11 @@ impl Leader {
         let mut connection = options.connect().await?;
         let leads: bool =
             sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await?;
-        Ok(leads.then(|| Self { connection, checked: Instant::now() }))
+        Ok(leads.then_some(Self(connection)))
     }
 
-    /// Notices, from time to time, that the connection and with it the lock is gone.
+    /// Notices that the connection, and with it the lock, is gone.
     pub async fn check(&mut self) -> sqlx::Result<()> {
-        if self.checked.elapsed() < CHECK_EVERY {
-            return Ok(());
-        }
-        self.checked = Instant::now();
-        sqlx::query("select 1").execute(&mut self.connection).await.map(|_| ())
+        sqlx::query("select 1").execute(&mut self.0).await.map(|_| ())
     }
 }

@@ -37,6 +37,13 @@ pub async fn resume(nats: &NatsClient, settings: &RelaySettings, log: &LogReader
     Ok(End { position, sequence })
 }
 
+/// Notices that the stream was deleted, or has lost or gained events, since the relay was there.
+pub async fn still_ends(nats: &NatsClient, end: &End) -> Result<(), Interruption> {
+    let mut stream = nats.jetstream.get_stream(STREAM).await.map_err(jetstream)?;
+    let found = stream.info().await.map_err(jetstream)?.state.last_sequence;
+    if found == end.sequence { Ok(()) } else { Err(Interruption::Changed { expected: end.sequence, found }) }
+}
+
 async fn ensure(nats: &NatsClient, settings: &RelaySettings) -> Result<Stream, Interruption> {
     let config = Config {
         name: STREAM.into(),

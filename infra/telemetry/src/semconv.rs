@@ -28,6 +28,8 @@ pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// The value of [`MESSAGING_SYSTEM`].
 pub const NATS: &str = "nats";
 
+/// The span of one command's append to the log, from when it is queued until it is on disk.
+pub const LOG_APPEND: &str = "log append";
 /// The span of the relay for one event.
 pub const RELAY_PUBLISH: &str = "relay publish";
 /// The span of a projector for one event; the projection's name follows.

@@ -56,6 +56,24 @@ pub fn server(method: &str, path: &str, parent: Option<&TraceParent>) -> Span {
     span
 }
 
+/// One command's events are appended to the log, from when they are queued until they are on disk.
+pub fn log_append(parent: &TraceParent) -> Span {
+    if !exporting() || !parent.sampled() {
+        return Span::none();
+    }
+    let span = info_span!(
+        target: semconv::SPAN_TARGET,
+        parent: None,
+        "append",
+        { semconv::OTEL_NAME } = semconv::LOG_APPEND,
+        { semconv::OTEL_KIND } = "client",
+        { semconv::OTEL_STATUS_CODE } = Empty,
+        { semconv::KONTOR_POSITION } = Empty,
+    );
+    set_parent(&span, parent);
+    span
+}
+
 /// The event that a messaging span is about.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
