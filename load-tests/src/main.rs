@@ -75,6 +75,19 @@ enum Bench {
         after_help = "Examples:\n  infra/bench append\n  infra/bench append --quick\n  infra/bench append --json > append.json"
     )]
     Append(Measuring),
+    /// Events a second from the log to NATS, and the time from a commit until it is visible.
+    #[command(after_help = "Examples:\n  infra/bench relay\n  infra/bench relay --quick --json")]
+    Relay(Measuring),
+    /// The real data through the whole platform, with what each process costs.
+    #[command(
+        after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
+    )]
+    Import {
+        /// Holds products.csv.gz and orders.csv.gz.
+        folder: PathBuf,
+        #[command(flatten)]
+        how: Measuring,
+    },
 }
 
 #[derive(Args)]
@@ -135,8 +148,13 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             import::slice::generate(&folder, invoices)?;
             Ok(true)
         }
-        Command::Bench(Bench::Append(how)) => {
-            print(&bench::append::run(how.quick).await?.render(how.json)?)?;
+        Command::Bench(bench) => {
+            let (report, how) = match bench {
+                Bench::Append(how) => (bench::append::run(how.quick).await?, how),
+                Bench::Relay(how) => (bench::relay::run(how.quick).await?, how),
+                Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
+            };
+            print(&report.render(how.json)?)?;
             Ok(true)
         }
         Command::Completions { shell } => {

@@ -18,6 +18,7 @@ use super::report::{Report, median};
 use crate::table::{Table, grouped};
 use arena::Arena;
 use drive::Measured;
+pub(super) use drive::histogram;
 use std::collections::HashMap;
 use std::time::Duration;
 

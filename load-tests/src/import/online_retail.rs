@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 /// The most lines that the command API takes in one order.
 const LINES_MAX: usize = 2_000;
 
+pub const PRODUCT_COLUMNS: [&str; 4] = ["sku", "name", "unit_price_minor", "first_seen"];
+pub const ORDER_COLUMNS: [&str; 8] =
+    ["invoice", "customer_id", "country", "timestamp", "sku", "quantity", "unit_price_minor", "cancelled"];
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Product {
     pub sku: String,
@@ -41,7 +45,7 @@ pub struct InvoiceLine {
 
 /// `products.csv.gz` in `folder`.
 pub fn products(folder: &Path) -> anyhow::Result<Vec<Product>> {
-    let mut rows = Rows::open(folder, "products.csv.gz", &["sku", "name", "unit_price_minor", "first_seen"])?;
+    let mut rows = Rows::open(folder, "products.csv.gz", &PRODUCT_COLUMNS)?;
     let mut products = Vec::new();
     while rows.next()? {
         let product = Product {
@@ -63,9 +67,7 @@ pub struct Invoices {
 
 impl Invoices {
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        let columns =
-            ["invoice", "customer_id", "country", "timestamp", "sku", "quantity", "unit_price_minor", "cancelled"];
-        let mut rows = Rows::open(folder, "orders.csv.gz", &columns)?;
+        let mut rows = Rows::open(folder, "orders.csv.gz", &ORDER_COLUMNS)?;
         let ahead = rows.next()?;
         Ok(Self { rows, ahead })
     }

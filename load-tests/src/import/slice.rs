@@ -1,6 +1,7 @@
 //! Files in the form of the real ones, generated: with guests, cancellations, rows that repeat, several lines for one SKU,
 //! and commas in names.
 
+use super::online_retail::{Invoice, Invoices, ORDER_COLUMNS, PRODUCT_COLUMNS};
 use crate::dice::Dice;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
@@ -17,16 +18,14 @@ const COUNTRIES: [&str; 6] = ["United Kingdom", "EIRE", "Germany", "RSA", "Chann
 /// Writes `products.csv.gz` and `orders.csv.gz` with `invoices` invoices into `folder`; the same ones each time.
 pub fn generate(folder: &Path, invoices: usize) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut products = Csv::create(folder, "products.csv.gz", &["sku", "name", "unit_price_minor", "first_seen"])?;
+    let mut products = Csv::create(folder, "products.csv.gz", &PRODUCT_COLUMNS)?;
     for product in 0..PRODUCTS {
         let (sku, name, price) = (sku(product), name(product), price(product).to_string());
         products.row(&[&sku, &name, &price, "2009-12-01T07:45:00Z"])?;
     }
     products.finish()?;
 
-    let columns =
-        ["invoice", "customer_id", "country", "timestamp", "sku", "quantity", "unit_price_minor", "cancelled"];
-    let mut orders = Csv::create(folder, "orders.csv.gz", &columns)?;
+    let mut orders = Csv::create(folder, "orders.csv.gz", &ORDER_COLUMNS)?;
     let mut dice = Dice::new(7);
     for at in 0..invoices {
         let cancelled = at % 7 == 6;
@@ -52,6 +51,26 @@ pub fn generate(folder: &Path, invoices: usize) -> anyhow::Result<()> {
                 1 => row(product, quantity + 1, price)?, // The SKU once more.
                 _ => {}
             }
+        }
+    }
+    orders.finish()
+}
+
+/// Copies the products and the first `invoices` invoices from the files in `from` into `to`.
+pub fn beginning(from: &Path, to: &Path, invoices: usize) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let path = from.join("products.csv.gz");
+    std::fs::copy(&path, to.join("products.csv.gz")).with_context(|| format!("cannot copy {}", path.display()))?;
+    let mut orders = Csv::create(to, "orders.csv.gz", &ORDER_COLUMNS)?;
+    for invoice in Invoices::open(from)?.take(invoices) {
+        let invoice = invoice?;
+        let (customer_id, cancelled) =
+            (invoice.customer_id.as_deref().unwrap_or_default(), invoice.cancelled.to_string());
+        for line in &invoice.lines {
+            let quantity = if invoice.cancelled { -line.quantity } else { line.quantity }.to_string();
+            let price = line.unit_price_minor.to_string();
+            let Invoice { number, country, timestamp, .. } = &invoice;
+            orders.row(&[number, customer_id, country, timestamp, &line.sku, &quantity, &price, &cancelled])?;
         }
     }
     orders.finish()
@@ -95,7 +114,7 @@ impl Csv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::online_retail::{InvoiceLine, Invoices, products};
+    use crate::import::online_retail::{InvoiceLine, products};
     use crate::import::totals::Totals;
 
     #[test]
@@ -118,5 +137,18 @@ mod tests {
         invoices.iter().for_each(|invoice| totals.add(invoice));
         assert!(totals.all.cancellations > 30 && totals.by_country.len() == 6 && totals.by_month.len() == 2);
         assert!(totals.units.values().all(|units| units.cancelled <= units.sold));
+    }
+
+    #[test]
+    fn the_beginning_of_the_files_is_the_files_when_it_is_long_enough() {
+        let (folder, copy) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        generate(folder.path(), 20).expect("files");
+        beginning(folder.path(), copy.path(), 20).expect("files");
+        let read = |folder: &Path| {
+            Invoices::open(folder).expect("orders").collect::<anyhow::Result<Vec<_>>>().expect("valid rows")
+        };
+        assert_eq!(read(folder.path()), read(copy.path()));
+        beginning(folder.path(), copy.path(), 3).expect("files");
+        assert_eq!(read(folder.path())[..3], read(copy.path()));
     }
 }

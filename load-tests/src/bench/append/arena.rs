@@ -3,10 +3,10 @@
 use super::drive::Measured;
 use super::pgbench::Pgbench;
 use super::{Contender, Streams, kontor, postgres_es};
+use crate::bench::log::open_log;
 use anyhow::Context;
-use kontor_event_store::{Log, LogSettings};
-use kontor_local::{Folder, Postgres, PostgresProfile, Role};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use kontor_event_store::Log;
+use kontor_local::{Folder, Postgres, PostgresProfile};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -69,15 +69,6 @@ impl Arena {
         self.log.close().await;
         self.postgres_es.close().await;
     }
-}
-
-/// Migrates the log of `database` and opens it as the command service does.
-pub async fn open_log(server: &Postgres, database: &str) -> anyhow::Result<Arc<Log>> {
-    let options = |role| anyhow::Ok(server.url(role).parse::<PgConnectOptions>()?.database(database));
-    let migrator = PgPoolOptions::new().max_connections(1).connect_with(options(Role::Migrator)?).await?;
-    kontor_event_store::MIGRATIONS.run(&migrator).await?;
-    migrator.close().await;
-    Ok(Log::open(options(Role::Command)?, LogSettings::default(), Default::default()).await?)
 }
 
 /// The text inside the event, such that its JSON, `{"Shipped":{"text":"..."}}`, has 300 bytes.

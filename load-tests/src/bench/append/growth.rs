@@ -1,9 +1,10 @@
 //! Whether a long log is as fast as a short one.
 
 use super::Streams;
-use super::arena::{Arena, open_log};
+use super::arena::Arena;
 use super::drive::Appender;
 use super::kontor::{self, Writer};
+use crate::bench::log::open_log;
 use crate::bench::report::median;
 use crate::table::grouped;
 use kontor_event_store::Log;
