@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kontor_projection_services::projector::StartError;
-use kontor_projection_services::{Projector, ProjectorSettings, migrate};
+use kontor_projection_services::{Projector, ProjectorSettings, migrate, projections};
 use kontor_telemetry::{Health, Metrics, OpsServer};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +70,8 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 async fn serve(settings: &ProjectorSettings, names: &[String]) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (metrics, health) = (Metrics::new(), Health::new());
-    let projector = Projector::start(settings, names, &metrics, &health).await?;
+    let projections = projections::chosen(names).map_err(StartError::from)?;
+    let projector = Projector::start(settings, projections, &metrics, &health).await?;
     let ops = OpsServer::start(&settings.ops.bind, metrics, health.clone())?;
     info!("Operators are answered at http://{}", ops.address());
     tokio::select! {

@@ -16,10 +16,15 @@ pub fn names() -> Vec<&'static str> {
     all().iter().map(|projection| projection.name()).collect()
 }
 
-/// Those named; all if none is. An error: the name that no projection has.
-pub fn chosen(wanted: &[String]) -> Result<Vec<Arc<dyn Projection>>, String> {
+/// No projection has this name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no projection \"{0}\", only {known}", known = names().join(", "))]
+pub struct UnknownProjection(pub String);
+
+/// Those named; all if none is.
+pub fn chosen(wanted: &[String]) -> Result<Vec<Arc<dyn Projection>>, UnknownProjection> {
     if let Some(unknown) = wanted.iter().find(|name| !names().contains(&name.as_str())) {
-        return Err(unknown.clone());
+        return Err(UnknownProjection(unknown.clone()));
     }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     Ok(all().into_iter().filter(|projection| is_wanted(projection.name())).collect())
@@ -29,7 +34,7 @@ pub fn chosen(wanted: &[String]) -> Result<Vec<Arc<dyn Projection>>, String> {
 mod tests {
     use super::*;
 
-    fn names_of(wanted: &[&str]) -> Result<Vec<&'static str>, String> {
+    fn names_of(wanted: &[&str]) -> Result<Vec<&'static str>, UnknownProjection> {
         let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
         chosen(&wanted).map(|projections| projections.iter().map(|projection| projection.name()).collect())
     }
@@ -38,6 +43,6 @@ mod tests {
     fn projections_are_chosen_by_name() {
         assert_eq!(names_of(&[]), Ok(vec!["products", "orders"]));
         assert_eq!(names_of(&["orders"]), Ok(vec!["orders"]));
-        assert_eq!(names_of(&["orders", "oders"]), Err("oders".to_owned()));
+        assert_eq!(names_of(&["orders", "oders"]), Err(UnknownProjection("oders".to_owned())));
     }
 }

@@ -1,9 +1,9 @@
 //! A projector at work: the source, a worker for each projection, and what operators see of them.
 
-use crate::projections;
+use crate::projections::UnknownProjection;
 use crate::runtime::metrics::{ProjectionsMetrics, SourceMetrics};
 use crate::runtime::source::SourcePlan;
-use crate::runtime::{Source, Worker};
+use crate::runtime::{Projection, Source, Worker};
 use crate::settings::ProjectorSettings;
 use kontor_event_schemas::upcast;
 use kontor_event_store::LogReader;
@@ -33,21 +33,20 @@ pub enum StartError {
     Url(#[source] sqlx::Error),
     #[error("nats.url (KONTOR_NATS__URL) cannot be used: {0}")]
     Nats(#[from] async_nats::ConnectError),
-    #[error("there is no projection \"{0}\", only {known}", known = projections::names().join(", "))]
-    Unknown(String),
+    #[error(transparent)]
+    Unknown(#[from] UnknownProjection),
 }
 
 impl Projector {
-    /// Starts a worker for each of the projections `names`; for all if there are none. Neither Postgres nor NATS need to be
-    /// there yet: `health` tells when they are.
+    /// Starts a worker for each of `projections`. Neither Postgres nor NATS need to be there yet: `health` tells when they
+    /// are.
     pub async fn start(
         settings: &ProjectorSettings,
-        names: &[String],
+        projections: Vec<Arc<dyn Projection>>,
         metrics: &Metrics,
         health: &Health,
     ) -> Result<Projector, StartError> {
-        let chosen = projections::chosen(names).map_err(StartError::Unknown)?;
-        let view = connect(settings.projections.url.as_ref().ok_or(StartError::NoUrl)?, chosen.len())?;
+        let view = connect(settings.projections.url.as_ref().ok_or(StartError::NoUrl)?, projections.len())?;
         let nats = async_nats::ConnectOptions::new()
             .name("kontor-projector")
             .retry_on_initial_connect()
@@ -67,7 +66,7 @@ impl Projector {
         };
         let source = Source::start(plan, health, &tasks, &ending);
         let measured = ProjectionsMetrics::new(metrics);
-        for projection in chosen {
+        for projection in projections {
             let worker = Worker {
                 source: source.reader(),
                 log: log.clone(),

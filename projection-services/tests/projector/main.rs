@@ -1,0 +1,8 @@
+//! Projectors against a real Postgres and NATS: one file a story, each test with servers of its own.
+
+mod crashes;
+mod shop;
+mod stream;
+mod trade;
+mod trouble;
+mod views;

@@ -1,0 +1,248 @@
+//! What every story needs: a log, a stream and projectors, and the words to speak of them.
+
+use crate::trade::{Decided, Outcome, Trade};
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, stream};
+use chrono::SecondsFormat;
+use kontor_event_schemas::{Metadata, RecordedEvent, subject};
+use kontor_event_store::{Append, Key, Log, LogReader, LogSettings, MIGRATIONS, NewEvent, StreamAppend, StreamId};
+use kontor_local::{Need, Role, Servers};
+use kontor_projection_services::runtime::Projection;
+use kontor_projection_services::{Projector, ProjectorSettings, migrate, projections};
+use kontor_telemetry::{Health, Metrics};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Whatever is awaited comes within a moment; who waits this long waits in vain.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Postgres with the log and the read models, NATS with the stream, and trade that goes on. Gone when dropped.
+pub struct Shop {
+    pub servers: Servers,
+    pub jetstream: jetstream::Context,
+    /// As the role that owns everything.
+    pub database: PgPool,
+    pub reader: LogReader,
+    log: Arc<Log>,
+    trade: Trade,
+    versions: HashMap<StreamId, i64>,
+}
+
+impl Shop {
+    pub async fn open() -> Self {
+        let servers = Servers::start(&[Need::Postgres, Need::Nats]).await.expect("the servers start");
+        let options = |role| -> PgConnectOptions { servers.postgres().url(role).parse().expect("a URL") };
+        MIGRATIONS.run(&mut options(Role::Migrator).connect().await.expect("it connects")).await.expect("they run");
+        migrate(options(Role::Migrator)).await.expect("the migrations run");
+        let database =
+            PgPoolOptions::new().max_connections(4).connect_with(options(Role::Migrator)).await.expect("it connects");
+        let log =
+            Log::open(options(Role::Command), LogSettings::default(), Default::default()).await.expect("it opens");
+        let jetstream = connect(&servers).await;
+        let reader = LogReader::new(database.clone(), Arc::default());
+        let shop =
+            Shop { trade: Trade::new(7, 12), versions: HashMap::new(), servers, jetstream, database, reader, log };
+        shop.create_stream().await;
+        shop
+    }
+
+    /// The stream as the relay makes it.
+    pub async fn create_stream(&self) {
+        let config = stream::Config {
+            name: subject::STREAM.to_owned(),
+            subjects: vec![subject::ALL_SUBJECTS.to_owned()],
+            ..stream::Config::default()
+        };
+        self.jetstream.create_stream(config).await.expect("the stream is created");
+    }
+
+    pub async fn delete_stream(&self) {
+        self.jetstream.delete_stream(subject::STREAM).await.expect("the stream is deleted");
+    }
+
+    /// Lets the shop do business: this many commands. Returns the positions of their events, appended but not published.
+    pub async fn trade(&mut self, commands: usize) -> Vec<i64> {
+        let before = self.reader.head().await.expect("the log answers");
+        for outcome in self.trade.next(commands) {
+            self.append(outcome).await;
+        }
+        (before + 1..=self.reader.head().await.expect("the log answers")).collect()
+    }
+
+    /// As [`Shop::trade`], after the log's epoch was raised behind the back of this writer.
+    pub async fn trade_in_new_epoch(&mut self, commands: usize) -> Vec<i64> {
+        let options: PgConnectOptions = self.servers.postgres().url(Role::Command).parse().expect("a URL");
+        self.log = Log::open(options, LogSettings::default(), Default::default()).await.expect("it opens");
+        self.trade(commands).await
+    }
+
+    /// Appends what was decided; returns the position of its last event.
+    pub async fn append(&mut self, outcome: Outcome) -> i64 {
+        let lineage = self.log.new_lineage();
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut streams = Vec::new();
+        for Decided { aggregate_type, aggregate_id, events } in outcome {
+            let stream = StreamId { aggregate_type, aggregate_id: aggregate_id.into() };
+            let version = self.versions.entry(stream.clone()).or_default();
+            let expected_version = *version;
+            *version += events.len() as i64;
+            let metadata = || Metadata {
+                event_id: Uuid::now_v7(),
+                correlation_id: Uuid::nil(),
+                causation_id: Uuid::nil(),
+                actor: "test".into(),
+                traceparent: traceparent.into(),
+            };
+            let events = events
+                .into_iter()
+                .map(|(event_type, payload)| {
+                    let metadata = metadata().to_json();
+                    NewEvent { event_type, event_version: "1.0".to_owned(), payload, metadata }
+                })
+                .collect();
+            streams.push(StreamAppend { stream, expected_version, lineage, events });
+        }
+        self.log.append(Append { key: Key::unique(), streams }).await.expect("it is appended").position
+    }
+
+    /// Publishes the events at `positions`, in this order, as the relay does.
+    pub async fn publish(&self, positions: impl IntoIterator<Item = i64>) {
+        let epoch = self.reader.epoch().await.expect("the log answers");
+        self.publish_in_epoch(positions, epoch).await;
+    }
+
+    pub async fn publish_in_epoch(&self, positions: impl IntoIterator<Item = i64>, epoch: i64) {
+        let mut acknowledgements = Vec::new();
+        for position in positions {
+            let event = self.reader.read(position - 1, 1).await.expect("the log answers").remove(0);
+            let subject = subject::subject(&event.aggregate_type, &event.event_type);
+            let payload = event.payload.clone().into();
+            let sent = self.jetstream.publish_with_headers(subject, headers(&event, epoch), payload).await;
+            acknowledgements.push(sent.expect("it is sent"));
+        }
+        for acknowledgement in acknowledgements {
+            acknowledgement.await.expect("it is acknowledged");
+        }
+    }
+
+    pub fn settings(&self) -> ProjectorSettings {
+        let mut settings = ProjectorSettings::default();
+        settings.projections.url = Some(self.servers.postgres().url(Role::Projector).parse().expect("a URL"));
+        settings.projections.takeover_after_ms = 2_000;
+        settings.nats.url = self.servers.nats().url().parse().expect("a URL");
+        settings
+    }
+
+    /// A projector in this process, with all projections.
+    pub async fn projector(&self) -> Running {
+        self.projector_of(projections::all()).await
+    }
+
+    pub async fn projector_of(&self, projections: Vec<Arc<dyn Projection>>) -> Running {
+        self.projector_with(projections, &self.settings()).await
+    }
+
+    pub async fn projector_with(&self, projections: Vec<Arc<dyn Projection>>, settings: &ProjectorSettings) -> Running {
+        let (metrics, health) = (Metrics::new(), Health::new());
+        let projector = Projector::start(settings, projections, &metrics, &health).await.expect("it starts");
+        Running { projector, metrics, health }
+    }
+
+    pub async fn head(&self) -> i64 {
+        self.reader.head().await.expect("the log answers")
+    }
+
+    /// How far `projection` has come; 0 before its first event.
+    pub async fn position(&self, projection: &str) -> i64 {
+        sqlx::query_scalar("select coalesce(max(position), 0) from projections.checkpoints where projection = $1")
+            .bind(projection)
+            .fetch_one(&self.database)
+            .await
+            .expect("the checkpoints can be read")
+    }
+
+    /// Until `projection` has come to `position`.
+    pub async fn until_at(&self, projection: &str, position: i64) {
+        eventually(&format!("{projection} comes to {position}"), async || self.position(projection).await >= position)
+            .await;
+    }
+
+    /// Until both projections have all events of the log; then their rows must be those of a fresh fold.
+    pub async fn until_caught_up(&self) {
+        let head = self.head().await;
+        for projection in projections::names() {
+            self.until_at(projection, head).await;
+        }
+        crate::views::assert_equal_to_a_fresh_fold(self).await;
+    }
+
+    /// Runs SQL as a database administrator does.
+    pub async fn sql(&self, statement: &str) -> String {
+        self.servers.postgres().sql(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+}
+
+pub async fn connect(servers: &Servers) -> jetstream::Context {
+    jetstream::new(async_nats::connect(servers.nats().url()).await.expect("NATS takes connections"))
+}
+
+pub fn headers(event: &RecordedEvent, epoch: i64) -> HeaderMap {
+    let metadata = event.metadata().expect("our own metadata");
+    let mut headers = HeaderMap::new();
+    headers.insert(subject::POSITION, event.position.to_string());
+    headers.insert(subject::SEQUENCE, event.sequence.to_string());
+    headers.insert(subject::AGGREGATE_ID, event.aggregate_id.as_str());
+    headers.insert(subject::EVENT_VERSION, event.event_version.as_str());
+    headers.insert(subject::LOG_EPOCH, epoch.to_string());
+    headers.insert(subject::CE_ID, metadata.event_id.to_string());
+    headers.insert(subject::CE_TIME, event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.insert(subject::TRACEPARENT, metadata.traceparent.as_str());
+    headers
+}
+
+/// A projector in this process, with what its operators see.
+pub struct Running {
+    pub projector: Projector,
+    pub metrics: Metrics,
+    pub health: Health,
+}
+
+impl Running {
+    /// A sample of `/metrics`, such as `kontor_source_holes_total`.
+    pub fn metric(&self, sample: &str) -> f64 {
+        let text = self.metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{sample} is missing in\n{text}")).parse().expect("a number")
+    }
+
+    pub fn of(&self, metric: &str, projection: &str) -> f64 {
+        self.metric(&format!("{metric}{{projection=\"{projection}\"}}"))
+    }
+
+    /// Until `/readyz?verbose` says `text`.
+    pub async fn until_reported(&self, text: &str) {
+        eventually(&format!("/readyz says {text}"), async || self.health.report().contains(text)).await;
+    }
+
+    /// Until the stream is open: what is published from now on comes by it.
+    pub async fn until_reading(&self) {
+        eventually("the stream is open", async || self.metric("kontor_source_stream_opened_total") >= 1.0).await;
+    }
+
+    pub async fn stop(self) {
+        self.projector.stop().await;
+    }
+}
+
+/// Until `condition` holds.
+pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

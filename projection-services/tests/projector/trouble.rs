@@ -1,0 +1,120 @@
+//! A projection that cannot go on says so, and the others go on.
+
+use crate::shop::{Shop, eventually};
+use crate::trade::Decided;
+
+/// The two ways in which a log can turn out to be another one than the read model was made from.
+#[tokio::test]
+async fn a_read_model_of_a_log_that_lost_commits_is_not_continued() {
+    let mut shop = Shop::open().await;
+    let projector = shop.projector().await;
+    let head = *shop.trade(40).await.last().expect("there was trade");
+    shop.until_caught_up().await;
+    projector.stop().await;
+
+    shop.sql("update projections.checkpoints set event_id = gen_random_uuid() where projection = 'products'").await;
+    shop.sql("update projections.checkpoints set position = position + 5 where projection = 'orders'").await;
+    let projector = shop.projector().await;
+    projector
+        .until_reported(&format!(
+            "projection products: not ok for 0 s: stopped: event {head} of the log (epoch 1) is not"
+        ))
+        .await;
+    projector
+        .until_reported(&format!(
+            "projection orders: not ok for 0 s: stopped: events up to {} were applied, but the log ends before",
+            head + 5
+        ))
+        .await;
+    assert!(projector.health.report().contains("rebuild"), "{}", projector.health.report());
+    shop.trade(40).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(shop.position("products").await, head);
+    projector.stop().await;
+}
+
+/// Step 1: an event that no release can read. Step 2: `orders` stops right before it. Step 3: `products` goes on.
+#[tokio::test]
+async fn an_event_that_cannot_be_read_stops_its_projection_only() {
+    let mut shop = Shop::open().await;
+    let projector = shop.projector().await;
+    shop.trade(40).await;
+    shop.until_caught_up().await;
+    let poisoned = shop
+        .append(vec![Decided {
+            aggregate_type: "order",
+            aggregate_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+            events: vec![("Placed".to_owned(), r#"{"Placed":{"order_id":17}}"#.to_owned())],
+        }])
+        .await;
+    shop.trade(40).await;
+    let head = shop.head().await;
+    shop.until_at("products", head).await;
+    projector.until_reported(&format!("stopped: event {poisoned} (order 01890a5d-ac96-774b-bcce-b302099a8057)")).await;
+    assert_eq!(shop.position("orders").await, poisoned - 1);
+    assert_eq!(projector.of("kontor_projection_active", "orders"), 0.0);
+    assert_eq!(projector.of("kontor_projection_errors_total", "orders"), 1.0);
+    assert!(!projector.health.is_ready());
+    projector.stop().await;
+}
+
+/// Step 1: rows cannot be written. Step 2: the projection says so and tries again. Step 3: they can, and it catches up.
+#[tokio::test]
+async fn a_passing_error_is_retried_until_it_has_passed() {
+    let mut shop = Shop::open().await;
+    let projector = shop.projector().await;
+    shop.trade(40).await;
+    shop.until_caught_up().await;
+    shop.sql("revoke insert, update on projections.orders, projections.cancellations from kontor_projector").await;
+    shop.trade(40).await;
+    projector
+        .until_reported("projection orders: not ok for 0 s: error returned from database: permission denied")
+        .await;
+    shop.until_at("products", shop.head().await).await;
+    shop.sql("grant insert, update on projections.orders, projections.cancellations to kontor_projector").await;
+    shop.until_caught_up().await;
+    eventually("it is ready again", async || projector.health.is_ready()).await;
+    projector.stop().await;
+}
+
+/// The log changes its epoch without having lost anything: projections make sure of it, and go on.
+#[tokio::test]
+async fn a_new_epoch_of_the_same_log_is_followed() {
+    let mut shop = Shop::open().await;
+    let projector = shop.projector().await;
+    projector.until_reading().await;
+    let positions = shop.trade(40).await;
+    shop.publish(positions).await;
+    shop.until_caught_up().await;
+    shop.sql("update log_head set epoch = epoch + 1").await;
+    let positions = shop.trade_in_new_epoch(40).await;
+    shop.publish(positions).await;
+    shop.until_caught_up().await;
+    let epochs: Vec<i64> = sqlx::query_scalar("select log_epoch from projections.checkpoints")
+        .fetch_all(&shop.database)
+        .await
+        .expect("the checkpoints can be read");
+    assert_eq!(epochs, [2, 2]);
+    assert!(projector.health.is_ready(), "{}", projector.health.report());
+    projector.stop().await;
+}
+
+/// Everything may start at once, in any order.
+#[tokio::test]
+async fn a_projector_waits_for_its_servers() {
+    let mut shop = Shop::open().await;
+    shop.trade(40).await;
+    shop.delete_stream().await;
+    shop.servers.nats().stop().await.expect("it ends");
+    shop.servers.postgres().stop().await.expect("it ends");
+    let projector = shop.projector().await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!projector.health.is_ready());
+    shop.servers.postgres().restart().await.expect("it starts");
+    shop.until_caught_up().await;
+    projector.until_reported("nats: not ok").await;
+    shop.servers.nats().restart().await.expect("it starts");
+    shop.create_stream().await;
+    eventually("it is ready", async || projector.health.is_ready()).await;
+    projector.stop().await;
+}
