@@ -5,7 +5,9 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream};
 use chrono::SecondsFormat;
 use kontor_event_schemas::{Metadata, RecordedEvent, subject};
-use kontor_event_store::{Append, Key, Log, LogReader, LogSettings, MIGRATIONS, NewEvent, StreamAppend, StreamId};
+use kontor_event_store::{
+    Append, Key, Lineage, Log, LogReader, LogSettings, MIGRATIONS, NewEvent, StreamAppend, StreamId,
+};
 use kontor_local::{Need, Role, Servers};
 use kontor_projection_services::runtime::Projection;
 use kontor_projection_services::{Projector, ProjectorSettings, migrate, projections};
@@ -19,6 +21,9 @@ use uuid::Uuid;
 
 /// Whatever is awaited comes within a moment; who waits this long waits in vain.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The trace of every request.
+pub const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Postgres with the log and the read models, NATS with the stream, and trade that goes on. Gone when dropped.
 pub struct Shop {
@@ -66,11 +71,16 @@ impl Shop {
 
     /// Lets the shop do business: this many commands. Returns the positions of their events, appended but not published.
     pub async fn trade(&mut self, commands: usize) -> Vec<i64> {
-        let before = self.reader.head().await.expect("the log answers");
-        for outcome in self.trade.next(commands) {
-            self.append(outcome).await;
+        let before = self.head().await;
+        let lineage = self.log.new_lineage();
+        let outcomes = self.trade.next(commands);
+        let appends: Vec<_> = outcomes.into_iter().map(|outcome| self.prepare(outcome, lineage)).collect();
+        let pending: Vec<_> =
+            appends.into_iter().map(|append| self.log.submit(append).expect("it is queued")).collect();
+        for appended in pending {
+            appended.await.expect("it is appended");
         }
-        (before + 1..=self.reader.head().await.expect("the log answers")).collect()
+        (before + 1..=self.head().await).collect()
     }
 
     /// As [`Shop::trade`], after the log's epoch was raised behind the back of this writer.
@@ -83,30 +93,20 @@ impl Shop {
     /// Appends what was decided; returns the position of its last event.
     pub async fn append(&mut self, outcome: Outcome) -> i64 {
         let lineage = self.log.new_lineage();
-        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let mut streams = Vec::new();
-        for Decided { aggregate_type, aggregate_id, events } in outcome {
+        let append = self.prepare(outcome, lineage);
+        self.log.append(append).await.expect("it is appended").position
+    }
+
+    fn prepare(&mut self, outcome: Outcome, lineage: Lineage) -> Append {
+        let streams = outcome.into_iter().filter(|decided| !decided.events.is_empty()).map(|decided| {
+            let Decided { aggregate_type, aggregate_id, events } = decided;
             let stream = StreamId { aggregate_type, aggregate_id: aggregate_id.into() };
             let version = self.versions.entry(stream.clone()).or_default();
             let expected_version = *version;
             *version += events.len() as i64;
-            let metadata = || Metadata {
-                event_id: Uuid::now_v7(),
-                correlation_id: Uuid::nil(),
-                causation_id: Uuid::nil(),
-                actor: "test".into(),
-                traceparent: traceparent.into(),
-            };
-            let events = events
-                .into_iter()
-                .map(|(event_type, payload)| {
-                    let metadata = metadata().to_json();
-                    NewEvent { event_type, event_version: "1.0".to_owned(), payload, metadata }
-                })
-                .collect();
-            streams.push(StreamAppend { stream, expected_version, lineage, events });
-        }
-        self.log.append(Append { key: Key::unique(), streams }).await.expect("it is appended").position
+            StreamAppend { stream, expected_version, lineage, events: events.into_iter().map(new_event).collect() }
+        });
+        Append { key: Key::unique(), streams: streams.collect() }
     }
 
     /// Publishes the events at `positions`, in this order, as the relay does.
@@ -184,6 +184,17 @@ impl Shop {
     pub async fn sql(&self, statement: &str) -> String {
         self.servers.postgres().sql(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"))
     }
+}
+
+fn new_event((event_type, payload): (String, String)) -> NewEvent {
+    let metadata = Metadata {
+        event_id: Uuid::now_v7(),
+        correlation_id: Uuid::nil(),
+        causation_id: Uuid::nil(),
+        actor: "test".into(),
+        traceparent: TRACEPARENT.into(),
+    };
+    NewEvent { event_type, event_version: "1.0".to_owned(), payload, metadata: metadata.to_json() }
 }
 
 pub async fn connect(servers: &Servers) -> jetstream::Context {
