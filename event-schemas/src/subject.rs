@@ -27,7 +27,6 @@ pub const CE_SPECVERSION: &str = "ce-specversion";
 pub const CE_ID: &str = "ce-id";
 pub const CE_SOURCE: &str = "ce-source";
 pub const CE_TYPE: &str = "ce-type";
-pub const CE_SUBJECT: &str = "ce-subject";
 pub const CE_TIME: &str = "ce-time";
 
 /// CloudEvents `source` of every event.

@@ -181,7 +181,6 @@ fn headers(event: &RecordedEvent, origin: &Origin<'_>, subject: &str, span: &Spa
     set(subject::CE_ID, origin.event_id);
     set(subject::CE_SOURCE, subject::SOURCE);
     set(subject::CE_TYPE, subject);
-    set(subject::CE_SUBJECT, &event.aggregate_id);
     set(subject::CE_TIME, &event.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
     headers
 }

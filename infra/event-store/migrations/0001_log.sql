@@ -8,7 +8,7 @@ create table events (
     sequence       bigint      not null check (sequence >= 1), -- place in the aggregate's stream: 1, 2, 3 ...
     event_type     text        not null,
     event_version  text        not null, -- semantic version of the event type
-    payload        json        not null, -- text as it was sent: json, not jsonb, which would cost a parse and lose it
+    payload        json        compression lz4 not null, -- as it was sent: jsonb would cost a parse and lose the text
     metadata       json        not null,
     position       bigint      not null, -- place in the log: 1, 2, 3 ... without a gap
     recorded_at    timestamptz not null, -- when the batch of this event was appended
