@@ -56,6 +56,7 @@ impl Service {
         let server = HttpServer::new(app)
             .workers(settings.http.workers)
             .disable_signals()
+            .h1_allow_half_closed(false) // A client that has gone does not wait any more.
             .shutdown_timeout(settings.http.shutdown_timeout_s)
             .bind(&bind)
             .map_err(|source| StartError::Bind { bind, source })?;

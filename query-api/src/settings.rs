@@ -81,10 +81,18 @@ impl Check for QuerySettings {
 
 impl Check for ReplicaSettings {
     fn check(&self) -> Result<(), Rule> {
+        if self.url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            return Err(Rule::new("url", "must begin with postgres://"));
+        }
         between("connections_max", self.connections_max, 2, 100)?;
         at_least("statement_timeout_ms", self.statement_timeout_ms, 10)?;
         at_least("lag_max_s", self.lag_max_s, 1)
     }
+}
+
+/// The driver would take any scheme for its own, and wait for a server that never answers.
+fn is_postgres(url: &SecretUrl) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme))
 }
 
 impl Check for AnswerSettings {

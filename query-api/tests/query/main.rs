@@ -1,0 +1,9 @@
+//! The query API against a real Postgres primary and its replica: one file a story, each test with servers of its own.
+
+mod api;
+mod consistency;
+mod orders;
+mod products;
+mod refusals;
+mod reports;
+mod trouble;
