@@ -78,6 +78,12 @@ impl Check for ProjectorSettings {
 
 impl Check for ProjectionsSettings {
     fn check(&self) -> Result<(), Rule> {
+        // The driver would take any scheme for its own, and wait for a server that never answers.
+        let is_postgres =
+            |url: &SecretUrl| ["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme));
+        if self.url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            return Err(Rule::new("url", "must begin with postgres://"));
+        }
         between("batch_events_max", self.batch_events_max, 1, 100_000)?;
         at_least("batch_bytes_max", self.batch_bytes_max, 1)?;
         between("silence_ms", self.silence_ms, 10, 60_000)?;
