@@ -3,6 +3,7 @@
 //! `relay.always` is the rate at which a fresh relay copies a long log to a fresh stream, with NATS syncing every batch to
 //! disk before it acknowledges, which is what we ship. [`visible`](super::visible) measures the time under light load.
 
+use super::cpu;
 use super::log::open_log;
 use super::report::Report;
 use super::visible;
@@ -34,13 +35,25 @@ pub async fn run(quick: bool) -> anyhow::Result<Report> {
     let length = if quick { Duration::from_secs(8) } else { Duration::from_secs(30) };
     let seen = visible::measure(length).await?;
     report.figure("visible.p99_ms", seen.visible_ms(0.99), "ms");
-    let mut table = Table::new(&["relay", "events", "seconds", "events/s", "until the first, s"]);
+    let mut table = Table::new(&[
+        "relay",
+        "events",
+        "seconds",
+        "events/s",
+        "until the first, s",
+        "CPU s: relay",
+        "Postgres",
+        "NATS",
+    ]);
     table.row(vec![
         "sync_interval: always".to_owned(),
         grouped(copied.events as f64),
         format!("{:.2}", copied.seconds),
         grouped(copied.rate()),
         format!("{:.2}", copied.until_first),
+        format!("{:.2}", copied.cpu[0]),
+        format!("{:.2}", copied.cpu[1]),
+        format!("{:.2}", copied.cpu[2]),
     ]);
     report.text = format!("{table}\n{seen}");
     Ok(report)
@@ -53,6 +66,8 @@ struct Copied {
     seconds: f64,
     /// From the start of the process until the first events were on the stream.
     until_first: f64,
+    /// Processor seconds of relay, Postgres and NATS, from its start to its end.
+    cpu: [f64; 3],
 }
 
 impl Copied {
@@ -81,7 +96,12 @@ async fn copy(events: i64) -> anyhow::Result<Copied> {
         .env("KONTOR_OPS__BIND", format!("127.0.0.1:{}", ports::free()));
     let started = Instant::now();
     let relay = Process::spawn("kontor-command", command, &servers.folder().join("relay.log"), ProcessSignal::KILL)?;
-    let copied = follow(nats, events, started, &relay).await?;
+    let pids = [Some(relay.pid()), servers.postgres().pid(), nats.pid()];
+    let cpu_seconds = || pids.map(|pid| pid.map_or(0.0, cpu::of_tree));
+    let cpu_before = cpu_seconds();
+    let mut copied = follow(nats, events, started, &relay).await?;
+    let cpu_after = cpu_seconds();
+    copied.cpu = std::array::from_fn(|process| cpu_after[process] - cpu_before[process]);
     relay.stop(ProcessSignal::TERM, Duration::from_secs(10)).await;
     eprintln!("The relay copied {} events/s", grouped(copied.rate()));
     Ok(copied)
@@ -109,6 +129,7 @@ async fn follow(nats: &Nats, events: i64, started: Instant, relay: &Process) -> 
                     events: held - first_held,
                     seconds: (moved_at - first_at).as_secs_f64(),
                     until_first: (first_at - started).as_secs_f64(),
+                    cpu: [0.0; 3],
                 });
             }
         }
