@@ -14,7 +14,7 @@ use std::fs;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// The roles of database `kontor`. None is a superuser.
@@ -234,14 +234,26 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
+        match (self.process.take(), self.profile) {
             // Nobody will want a test's data; the platform's is crash-safe, but a clean end makes the next start faster.
-            let (signal, patience) = match self.profile {
-                PostgresProfile::Test => (Signal::QUIT, 6),
-                PostgresProfile::Platform => (Signal::INT, 30),
-            };
-            process.stop_blocking(signal, Duration::from_secs(patience));
+            (Some(process), PostgresProfile::Test) => {
+                process.stop_blocking(Signal::QUIT, Duration::from_secs(6));
+            }
+            (Some(process), PostgresProfile::Platform) => {
+                process.stop_blocking(Signal::INT, Duration::from_secs(30));
+            }
+            (None, PostgresProfile::Test) => remove_shared_memory(&self.data()),
+            (None, PostgresProfile::Platform) => {} // Its next start does that.
         }
+    }
+}
+
+/// A killed server leaves its segment of System V shared memory behind, of which a machine has only 4,096. The seventh line of
+/// postmaster.pid has its key and id; a server that was stopped has removed both.
+fn remove_shared_memory(data: &Path) {
+    let file = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    if let Some(id) = file.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+        let _ = Command::new("ipcrm").args(["--shmem-id", id]).stdin(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
 

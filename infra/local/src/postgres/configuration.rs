@@ -45,10 +45,11 @@ pub(super) fn write(server: &Postgres) -> Result<(), Error> {
         },
     );
     match server.profile {
-        // Commits still wait for the write, though not for the disk: so what was acknowledged survives `kill`.
+        // Commits still wait for the write, though not for the disk: so what was acknowledged survives `kill`. Shared
+        // memory lies in the data folder, so that a killed server's goes with the folder.
         PostgresProfile::Test => text.push_str(
             "fsync = off\nfull_page_writes = off\nsynchronous_commit = on\nshared_buffers = '64MB'\n\
-             max_wal_size = '1GB'\ncheckpoint_timeout = '15min'\n",
+             max_wal_size = '1GB'\ncheckpoint_timeout = '15min'\ndynamic_shared_memory_type = mmap\n",
         ),
         PostgresProfile::Platform => {
             text.push_str(&format!(
