@@ -35,7 +35,7 @@ impl LogReader {
 
     /// The last position, 0 for an empty log.
     pub async fn head(&self) -> sqlx::Result<i64> {
-        sqlx::query_scalar("select coalesce(max(position), 0) from events").fetch_one(&self.log).await
+        sqlx::query_scalar("select coalesce(max(position), 0) from log_batches").fetch_one(&self.log).await
     }
 
     /// Raised when the log may have lost commits.

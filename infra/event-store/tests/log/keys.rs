@@ -164,7 +164,7 @@ async fn old_keys_are_forgotten_in_small_steps() {
     }
     // Nobody may edit the log: an administrator who switches its triggers off turns back the clock for this test.
     let ageing = "set session_replication_role = replica; \
-                  update events set recorded_at = recorded_at - interval '8 days' where position <= 14";
+                  update log_batches set recorded_at = recorded_at - interval '8 days' where position <= 14";
     fixture.servers.postgres().sql(ageing).await.expect("it is done");
 
     let week = Duration::from_secs(7 * 24 * 3600);
