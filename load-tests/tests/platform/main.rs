@@ -2,6 +2,7 @@
 
 mod demo;
 mod import;
+mod traces;
 
 use kontor_load_tests::client::Api;
 use kontor_local::{Folder, Platform, PlatformPorts};
