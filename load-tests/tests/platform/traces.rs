@@ -17,8 +17,9 @@ async fn one_trace_runs_from_the_request_to_the_read_model() {
     // 1. A platform that exports to our collector carries out one command of a sampled trace.
     let collector = Collector::start();
     let name = "traces::one_trace_runs_from_the_request_to_the_read_model";
-    let platform = Command::new(std::env::current_exe().expect("this test")).args(["--exact", name]).env(TRACED, "1");
-    let platform = platform.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint).output().await.expect("it runs");
+    let mut platform = Command::new(std::env::current_exe().expect("this test"));
+    platform.args(["--exact", name]).env(TRACED, "1").env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint);
+    let platform = platform.output().await.expect("it runs");
     assert!(platform.status.success(), "{}", String::from_utf8_lossy(&platform.stdout));
     // 2. Its spans are one tree: request, append, publication, and one projection of the event for each read model.
     let ours = |span: &CollectedSpan| span.trace_id == TRACE;
