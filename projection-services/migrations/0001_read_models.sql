@@ -36,8 +36,8 @@ create table orders (
     reference    text,                   -- the shop's own number
     customer_id  text,                   -- null: a guest
     country      text        not null,
-    lines        json        not null,   -- [{sku, quantity, unit_price: {amount_minor, currency}}]; nobody searches it, so
-                                         -- it is kept as text and never parsed
+    lines        json        compression lz4 not null, -- [{sku, quantity, unit_price: {amount_minor, currency}}];
+                                         -- nobody searches it, so it is kept as text and never parsed
     order_lines  bigint      not null,
     units        bigint      not null,
     total_minor  bigint      not null,   -- minor units of `currency`
@@ -59,7 +59,7 @@ create table cancellations (
     reference          text,
     customer_id        text,
     country            text        not null,
-    lines              json        not null, -- as in orders; what is taken back, so quantities are positive
+    lines              json        compression lz4 not null, -- as in orders; what is taken back, so quantities are positive
     cancellation_lines bigint      not null,
     units              bigint      not null,
     total_minor        bigint      not null, -- owed to the customer, minor units of `currency`

@@ -1,7 +1,7 @@
 //! A projector at work: the source, a worker for each projection, and what operators see of them.
 
 use crate::projections::UnknownProjection;
-use crate::runtime::metrics::{ProjectionsMetrics, SourceMetrics};
+use crate::runtime::metrics::{ProjectionMetrics, ProjectionsMetrics, SourceMetrics};
 use crate::runtime::source::SourcePlan;
 use crate::runtime::{Projection, Source, Worker};
 use crate::settings::ProjectorSettings;
@@ -13,9 +13,12 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Workers at work. Ends them with [`Projector::stop`].
 pub struct Projector {
@@ -65,20 +68,25 @@ impl Projector {
             metrics: SourceMetrics::new(metrics),
         };
         let source = Source::start(plan, health, &tasks, &ending);
-        let measured = ProjectionsMetrics::new(metrics);
+        let of_projections = ProjectionsMetrics::new(metrics);
+        let mut measured = Vec::new();
         for projection in projections {
+            let metrics = of_projections.of(projection.name());
+            measured.push(metrics.clone());
             let worker = Worker {
                 source: source.reader(),
                 log: log.clone(),
                 view: view.clone(),
                 settings: settings.projections.clone(),
-                metrics: measured.of(projection.name()),
+                metrics,
                 check: health.register(format!("projection {}", projection.name())),
                 id: Uuid::now_v7(),
                 projection,
             };
             tasks.spawn(worker.run(ending.clone()));
         }
+        let until_end = ending.clone();
+        tasks.spawn(async move { until_end.run_until_cancelled(refresh(source, measured)).await });
         tasks.close();
         Ok(Projector { tasks, ending, view })
     }
@@ -91,6 +99,15 @@ impl Projector {
     }
 }
 
+/// Keeps the lag of projections true that are stuck, and so say nothing themselves.
+async fn refresh(source: Source, projections: Vec<ProjectionMetrics>) {
+    loop {
+        sleep(REFRESH_INTERVAL).await;
+        let head = source.reach().last;
+        projections.iter().for_each(|projection| projection.refresh(head));
+    }
+}
+
 /// A pool for the view and the log, without a connection yet.
 fn connect(url: &SecretUrl, workers: usize) -> Result<PgPool, StartError> {
     let options: PgConnectOptions = url.expose().parse().map_err(StartError::Url)?;
@@ -99,7 +116,7 @@ fn connect(url: &SecretUrl, workers: usize) -> Result<PgPool, StartError> {
         // `off` would be a little cheaper, but a replica gets only what is on the primary's disk, and would see each
         // batch up to 200 ms later.
         ("synchronous_commit", "local"),
-        ("statement_timeout", "60s"),
+        ("statement_timeout", "20s"),
         // A process that is paused in a transaction must not keep the one that takes over waiting.
         ("idle_in_transaction_session_timeout", "10s"),
     ]);

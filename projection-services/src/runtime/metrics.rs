@@ -1,7 +1,10 @@
 //! What is measured of the source and of each projection.
 
+use chrono::{DateTime, Utc};
 use kontor_telemetry::Metrics;
 use kontor_telemetry::metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram, SECONDS};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// Where events came from.
@@ -66,7 +69,7 @@ impl ProjectionsMetrics {
             ),
             lag_seconds: metrics.register(
                 "kontor_projection_lag_seconds",
-                "Age of the last event applied while others wait; 0 if none does",
+                "Age of the last event applied while later ones wait; 0 if none does",
                 Family::default(),
             ),
             active: metrics.register(
@@ -99,6 +102,7 @@ impl ProjectionsMetrics {
             errors: self.errors.get_or_create_owned(of),
             batch_seconds: self.batch_seconds.get_or_create_owned(of),
             visible_seconds: self.visible_seconds.get_or_create_owned(of),
+            progress: Arc::new(Mutex::new(Utc::now())),
         }
     }
 }
@@ -115,4 +119,34 @@ pub struct ProjectionMetrics {
     pub errors: Counter,
     pub batch_seconds: Histogram,
     pub visible_seconds: Histogram,
+    /// When the last event applied was appended, or when there was nothing to apply.
+    progress: Arc<Mutex<DateTime<Utc>>>,
+}
+
+impl ProjectionMetrics {
+    /// The projection is at `position`, whose event was appended at `appended` if that is known.
+    pub fn is_at(&self, position: i64, appended: Option<DateTime<Utc>>, head: i64) {
+        self.position.set(position);
+        if let Some(appended) = appended {
+            *self.progress.lock() = appended;
+        }
+        self.refresh(head);
+    }
+
+    /// The log is known to go up to `head`. To be said again and again: a projection that is stuck says nothing.
+    pub fn refresh(&self, head: i64) {
+        let behind = (head - self.position.get()).max(0);
+        self.lag_events.set(behind);
+        let now = Utc::now();
+        let mut progress = self.progress.lock();
+        if behind == 0 {
+            *progress = now;
+        }
+        self.lag_seconds.set(seconds(*progress, now));
+    }
+}
+
+/// Never negative: the clocks of two machines may disagree.
+pub fn seconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    (to - from).to_std().unwrap_or_default().as_secs_f64()
 }

@@ -2,11 +2,11 @@
 
 use super::checkpoint::{self, Checkpoint};
 use super::delivery::Delivery;
-use super::metrics::ProjectionMetrics;
+use super::metrics::{ProjectionMetrics, seconds};
 use super::projection::{ApplyError, Event, Projection};
 use super::source::{Next, SourceReader};
 use crate::settings::ProjectionsSettings;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use kontor_event_schemas::Fact;
 use kontor_event_schemas::registry::DecodeError;
 use kontor_event_store::LogReader;
@@ -154,7 +154,7 @@ impl Worker {
                 None => return Err(Final::AheadOfLog { position, log_epoch, applied_in }.into()),
             }
         }
-        self.observe(position, None);
+        self.metrics.is_at(position, None, self.source.reach().last);
         info!(projection = self.projection.name(), position, "Projection {} is at {position}", self.projection.name());
         Ok(Checkpoint { log_epoch, ..checkpoint })
     }
@@ -182,7 +182,7 @@ impl Worker {
         if let Some(appended) = readable[0].recorded_at() {
             self.metrics.visible_seconds.observe(seconds(appended, now));
         }
-        self.observe(to.position, last.recorded_at().map(|appended| seconds(appended, now)));
+        self.metrics.is_at(to.position, last.recorded_at(), self.source.reach().last);
         Ok(to)
     }
 
@@ -272,7 +272,7 @@ impl Worker {
                     continue;
                 }
             };
-            self.observe(found, None);
+            self.metrics.is_at(found, None, self.source.reach().last);
             if position != Some(found) || found >= self.source.reach().last {
                 (moved_at, position) = (Instant::now(), Some(found));
             } else if moved_at.elapsed() >= patience {
@@ -287,16 +287,4 @@ impl Worker {
         let log_epoch = self.source.reach().log_epoch;
         Ok(checkpoint::load(&mut view, self.projection.name(), self.id, log_epoch).await?.position)
     }
-
-    fn observe(&self, position: i64, age_seconds: Option<f64>) {
-        let behind = (self.source.reach().last - position).max(0);
-        self.metrics.position.set(position);
-        self.metrics.lag_events.set(behind);
-        self.metrics.lag_seconds.set(if behind > 0 { age_seconds.unwrap_or(0.0) } else { 0.0 });
-    }
-}
-
-fn seconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
-    // Clocks of two machines may disagree.
-    (to - from).to_std().unwrap_or_default().as_secs_f64()
 }
