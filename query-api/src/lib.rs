@@ -5,14 +5,15 @@
 
 pub mod consistency;
 mod etag;
-mod orders;
-mod paging;
+mod openapi;
+pub mod orders;
+pub mod paging;
 mod parameters;
 mod positions;
 pub mod problem;
-mod products;
+pub mod products;
 mod replica;
-mod reports;
+pub mod reports;
 pub mod service;
 pub mod settings;
 

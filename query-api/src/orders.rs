@@ -2,6 +2,7 @@
 
 use crate::consistency::{MinPosition, POSITION, Positions};
 use crate::etag;
+use crate::openapi::{IfNoneMatchHeader, MinPositionHeader, PageParameters, Refused};
 use crate::paging::{Asked, CURSOR, LIMIT, Page};
 use crate::parameters::{Parameters, from_path};
 use crate::problem::Problem;
@@ -13,13 +14,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 const PROJECTION: &str = "orders";
 const CUSTOMER: &str = "customer_id";
 
+/// One line of an order: `quantity` units at `unit_price` each.
+#[derive(Debug, ToSchema)]
+pub struct Line {
+    pub sku: String,
+    pub quantity: i64,
+    pub unit_price: Price,
+}
+
 /// An order, without its lines.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrderSummary {
     pub order_id: Uuid,
     /// The shop's own number.
@@ -41,11 +51,12 @@ pub struct OrderSummary {
 }
 
 /// An order with its lines.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Order {
     #[serde(flatten)]
     pub summary: OrderSummary,
-    /// `[{sku, quantity, unit_price: {amount_minor, currency}}]`, as they were ordered.
+    /// As they were ordered: the text of the event, unparsed.
+    #[schema(value_type = Vec<Line>)]
     pub lines: Box<RawValue>,
 }
 
@@ -82,6 +93,17 @@ fn order(row: &PgRow) -> sqlx::Result<Option<(Order, i64)>> {
     Ok(Some((Order { summary, lines }, row.try_get("changed_at")?)))
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{order_id}",
+    params(("order_id" = Uuid, Path), MinPositionHeader, IfNoneMatchHeader),
+    responses(
+        (status = 200, body = Order, headers(("Kontor-Position" = i64), ("ETag" = String))),
+        (status = 304, description = "The row is the one that If-None-Match names"),
+        (status = 404, description = "unknown-order", body = Problem, content_type = "application/problem+json"),
+        Refused,
+    )
+)]
 /// One order. 304 with `If-None-Match`; 404 `unknown-order`.
 pub async fn one(
     request: HttpRequest,
@@ -115,6 +137,12 @@ pub async fn one(
     Ok(HttpResponse::Ok().insert_header((POSITION, position)).insert_header(tag).json(order))
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    params(("customer_id" = String, Query), PageParameters, MinPositionHeader),
+    responses((status = 200, body = Page<OrderSummary>, headers(("Kontor-Position" = i64))), Refused)
+)]
 /// A page of a customer's orders, newest first.
 pub async fn list(
     request: HttpRequest,

@@ -1,6 +1,7 @@
 //! How far each read model has come.
 
 use crate::consistency::{self, POSITION};
+use crate::openapi::Refused;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use actix_web::web::Data;
@@ -8,6 +9,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 
+#[utoipa::path(
+    get,
+    path = "/v1/positions",
+    responses((status = 200, body = BTreeMap<String, i64>, headers(("Kontor-Position" = i64))), Refused)
+)]
 /// `{"orders": 17, "products": 17}`: the position of each projection on the replica that is read.
 pub async fn all(request: HttpRequest, replica: Data<PgPool>) -> Result<HttpResponse, Problem> {
     Parameters::of(&request, &[])?;

@@ -8,17 +8,19 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use tracing::error;
+use utoipa::ToSchema;
 
 /// Stable names of problems are URLs below this one.
 const TYPES: &str = "https://kontor.dev/problems/";
 
 /// One problem, `application/problem+json`. `type` is stable; `detail` is for people; other members carry the numbers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
     #[serde(serialize_with = "as_number")]
+    #[schema(value_type = u16)]
     status: StatusCode,
     detail: String,
     #[serde(flatten)]

@@ -2,6 +2,7 @@
 
 use crate::consistency::{MinPosition, POSITION, Positions};
 use crate::etag;
+use crate::openapi::{IfNoneMatchHeader, MinPositionHeader, PageParameters, Refused};
 use crate::paging::{AfterSku, Asked, CURSOR, LIMIT, Page};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -10,18 +11,19 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
+use utoipa::ToSchema;
 
 const PROJECTION: &str = "products";
 
 /// An amount in minor units (pence, cents) of an ISO 4217 currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Price {
     pub amount_minor: i64,
     pub currency: String,
 }
 
 /// A product as customers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Product {
     pub sku: String,
     pub name: String,
@@ -55,6 +57,17 @@ fn product(row: &PgRow) -> sqlx::Result<Option<(Product, i64)>> {
     Ok(Some((product, row.try_get("changed_at")?)))
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/products/{sku}",
+    params(("sku" = String, Path), MinPositionHeader, IfNoneMatchHeader),
+    responses(
+        (status = 200, body = Product, headers(("Kontor-Position" = i64), ("ETag" = String))),
+        (status = 304, description = "The row is the one that If-None-Match names"),
+        (status = 404, description = "unknown-product", body = Problem, content_type = "application/problem+json"),
+        Refused,
+    )
+)]
 /// One product. 304 with `If-None-Match`; 404 `unknown-product`.
 pub async fn one(
     request: HttpRequest,
@@ -87,6 +100,12 @@ pub async fn one(
     Ok(HttpResponse::Ok().insert_header((POSITION, position)).insert_header(tag).json(product))
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/products",
+    params(PageParameters, MinPositionHeader),
+    responses((status = 200, body = Page<Product>, headers(("Kontor-Position" = i64))), Refused)
+)]
 /// A page of the products, in the order of their SKUs.
 pub async fn list(
     request: HttpRequest,

@@ -1,17 +1,19 @@
 //! Reports: sums over orders and cancellations.
 
 use crate::consistency::{MinPosition, POSITION, Positions};
+use crate::openapi::{MinPositionHeader, Refused};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use sqlx::{PgPool, Row};
+use utoipa::ToSchema;
 
 const BY: &str = "by";
 
 /// What was sold and taken back, by `country` or by `month` of business time in UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SalesReport {
     /// The position of the log up to which the report is true.
     pub position: i64,
@@ -22,7 +24,7 @@ pub struct SalesReport {
 /// One country or month, in one currency. Amounts are minor units.
 ///
 /// An order that was cancelled is no sale: it counts as a cancellation, at the time of its cancellation.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct SalesRow {
     /// The country in the shop's own words, or the month as `YYYY-MM`.
     pub key: String,
@@ -47,6 +49,12 @@ const DIVISIONS: [(&str, &str, &str); 2] = [
     ),
 ];
 
+#[utoipa::path(
+    get,
+    path = "/v1/reports/sales",
+    params(("by" = String, Query, description = "country or month"), MinPositionHeader),
+    responses((status = 200, body = SalesReport, headers(("Kontor-Position" = i64))), Refused)
+)]
 /// Sales by country or month.
 pub async fn sales(
     request: HttpRequest,

@@ -3,7 +3,7 @@
 use crate::consistency::Positions;
 use crate::problem::Problem;
 use crate::settings::QuerySettings;
-use crate::{orders, positions, products, replica, reports};
+use crate::{openapi, orders, positions, products, replica, reports};
 use actix_web::dev::ServerHandle;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -89,6 +89,7 @@ fn configure(config: &mut ServiceConfig) {
         web::resource("/v1/orders/{order_id}").route(web::get().to(orders::one)),
         web::resource("/v1/reports/sales").route(web::get().to(reports::sales)),
         web::resource("/v1/positions").route(web::get().to(positions::all)),
+        web::resource("/v1/openapi.json").route(web::get().to(openapi::document)),
     ];
     for resource in resources {
         config.service(resource.default_service(web::to(refuse_method)));

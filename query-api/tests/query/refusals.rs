@@ -61,3 +61,15 @@ async fn a_path_or_method_that_is_not_there_is_a_problem() {
     assert_eq!(answer.body["detail"], json!("there is no /v2/products"));
     assert_eq!(api.post("/v1/products").await, 405);
 }
+
+/// Whoever adds a path describes it, too.
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let api = Api::start().await;
+    let document = api.ok("/v1/openapi.json").await.body;
+    for path in document["paths"].as_object().expect("paths").keys() {
+        let path = path.replace("{sku}", "A").replace("{order_id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        let answer = api.get(&path).await;
+        assert!(answer.status == 200 || answer.problem() != "no-such-path", "{path}: {answer:?}");
+    }
+}
