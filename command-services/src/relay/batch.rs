@@ -15,6 +15,9 @@ use tracing::Span;
 pub const EVENT_ID: &str = subject::CE_ID;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Up to so many events go one by one. A lone message is on disk in a fifth of a millisecond, an atomic batch in ten,
+/// whatever its size: few are sooner there alone, many together.
+const SINGLES_MAX: usize = 24;
 /// A message id within the duplicate window refuses a whole batch.
 const DUPLICATE_IN_BATCH: u64 = 10_201;
 
@@ -92,7 +95,8 @@ impl Publisher {
     ) -> Result<u64, BatchError> {
         self.batches += 1;
         let reply = format!("{}.{}", self.inbox, self.batches);
-        let batch_id = reply.as_str();
+        let batch_id = reply.clone(); // No other relay's: two batches under one id would be taken for one.
+        let singly = events.len() <= SINGLES_MAX;
         let epoch = HeaderValue::from(epoch);
         let mut traced: Vec<Span> = Vec::new();
         for (number, event) in (1..).zip(events) {
@@ -102,16 +106,16 @@ impl Publisher {
             let span = span(event, &origin, &subject);
             let mut headers = headers(event, &origin, &subject, &span, with_ids);
             headers.insert(EPOCH, epoch.clone());
-            if number == 1 {
-                headers.insert(EXPECTED_LAST_SEQUENCE, HeaderValue::from(expected));
+            if number == 1 || singly {
+                headers.insert(EXPECTED_LAST_SEQUENCE, HeaderValue::from(expected + number as u64 - 1));
             }
-            if events.len() > 1 {
-                headers.insert(BATCH_ID, batch_id);
+            if !singly {
+                headers.insert(BATCH_ID, batch_id.as_str());
                 headers.insert(BATCH_SEQUENCE, HeaderValue::from(number as u64));
             }
             let payload = event.payload.clone().into();
-            let published = if number == events.len() {
-                if number > 1 {
+            let published = if number == events.len() || singly {
+                if !singly {
                     headers.insert(BATCH_COMMIT, "1");
                 }
                 self.client.publish_with_reply_and_headers(subject, reply.clone(), headers, payload).await
@@ -124,7 +128,12 @@ impl Publisher {
             }
         }
         self.client.flush().await.map_err(client_error)?;
-        self.answer(&reply).await
+        // Each single event is answered for itself. Once one is refused, so are all after it, by their fences.
+        let mut last = expected;
+        for _ in 0..if singly { events.len() } else { 1 } {
+            last = self.answer(&reply).await?;
+        }
+        Ok(last)
     }
 
     /// The answer to the batch that asked for it at `reply`; those of batches given up before are passed over.
