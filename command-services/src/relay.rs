@@ -9,8 +9,7 @@ mod leader;
 mod resume;
 
 use crate::service::NatsClient;
-use batch::{BatchError, Publisher};
-use kontor_event_schemas::RecordedEvent;
+use batch::{BatchError, Publisher, Sent};
 use kontor_event_store::LogReader;
 use kontor_event_store::log_reader::ReadError;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between};
@@ -19,6 +18,7 @@ use leader::Leader;
 use resume::{resume, still_ends};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +28,8 @@ use tracing::{error, info, warn};
 
 /// JetStream takes no larger atomic batch.
 const BATCH_EVENTS_MAX: i64 = 1_000;
+/// Batches that are sent before the first of them is acknowledged: JetStream syncs one while it takes in the next.
+const UNDER_WAY_MAX: usize = 3;
 /// How often an idle relay makes sure that it still leads, and that the stream is as it left it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -152,7 +154,10 @@ impl Relay {
 
     async fn lead(&mut self) -> Result<std::convert::Infallible, Interruption> {
         let mut leader = Leader::elect(&self.lock).await?.ok_or(Interruption::NotLeading)?;
+        // What the stream holds, and what it will hold once all that is under way has arrived.
         let mut end = resume(&self.nats, &self.settings, &self.log).await?;
+        let mut sent = end;
+        let mut under_way: VecDeque<Sent> = VecDeque::new();
         let mut publisher = Publisher::new(self.nats.client.clone()).await?;
         let epoch = self.log.epoch().await?;
         info!(position = end.position, epoch, "The relay leads");
@@ -160,38 +165,31 @@ impl Relay {
         self.counts.leading.store(1, Ordering::Relaxed);
         self.counts.position.store(end.position, Ordering::Relaxed);
         let mut checked = Instant::now();
-        let mut events = self.read(end.position).await?;
         loop {
-            if events.is_empty() {
-                self.wait(end.position).await;
-                if checked.elapsed() >= CHECK_EVERY {
-                    checked = Instant::now();
-                    leader.check().await?;
-                    still_ends(&self.nats, &end).await?;
+            if under_way.len() < UNDER_WAY_MAX {
+                let events = self.log.read(sent.position, self.settings.batch_events_max).await?;
+                if !events.is_empty() {
+                    let batch = publisher.send(&events, sent, epoch).await?;
+                    sent = batch.end;
+                    under_way.push_back(batch);
+                    continue;
                 }
-                events = self.read(end.position).await?;
+            }
+            if let Some(batch) = under_way.pop_front() {
+                publisher.settle(&batch).await?;
+                end = batch.end;
+                self.counts.position.store(end.position, Ordering::Relaxed);
+                self.counts.events.fetch_add(batch.events as u64, Ordering::Relaxed);
+                self.counts.batches.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            let last = events[events.len() - 1].position;
-            // While this batch is published, the next one is read, if there is more.
-            let more = (events.len() as i64 == self.settings.batch_events_max).then(|| {
-                let (log, most) = (self.log.clone(), self.settings.batch_events_max);
-                tokio::spawn(async move { log.read(last, most).await })
-            });
-            end.sequence = publisher.publish(&events, end.sequence, epoch).await?;
-            end.position = last;
-            self.counts.position.store(last, Ordering::Relaxed);
-            self.counts.events.fetch_add(events.len() as u64, Ordering::Relaxed);
-            self.counts.batches.fetch_add(1, Ordering::Relaxed);
-            events = match more {
-                Some(more) => more.await.map_err(|error| Interruption::JetStream(error.to_string()))??,
-                None => self.read(last).await?,
-            };
+            self.wait(end.position).await;
+            if checked.elapsed() >= CHECK_EVERY {
+                checked = Instant::now();
+                leader.check().await?;
+                still_ends(&self.nats, &end).await?;
+            }
         }
-    }
-
-    async fn read(&self, after: i64) -> Result<Vec<RecordedEvent>, Interruption> {
-        Ok(self.log.read(after, self.settings.batch_events_max).await?)
     }
 
     /// Until there may be something after `position`.

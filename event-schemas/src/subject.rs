@@ -18,8 +18,6 @@ pub const AGGREGATE_ID: &str = "Kontor-Aggregate-Id";
 pub const LOG_EPOCH: &str = "Kontor-Log-Epoch";
 /// Semantic version of the event type, such as `1.0`.
 pub const EVENT_VERSION: &str = "Kontor-Event-Version";
-/// The event's id, which JetStream uses to drop duplicates within its window.
-pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// W3C trace context of the request that caused the event.
 pub const TRACEPARENT: &str = "traceparent";
 

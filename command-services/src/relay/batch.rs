@@ -1,6 +1,7 @@
-//! One batch of events, published whole or not at all: JetStream's atomic batch (ADR-50), fenced by the expected last
+//! Batches of events, each published whole or not at all: JetStream's atomic batch (ADR-50), fenced by the expected last
 //! sequence of the stream.
 
+use super::resume::End;
 use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 use async_nats::{Client, Message, StatusCode, Subscriber};
 use futures::StreamExt;
@@ -11,22 +12,31 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::Span;
 
-/// The event's id as the stream keeps it, whether or not JetStream was asked to drop duplicates.
-pub const EVENT_ID: &str = subject::CE_ID;
-
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Up to so many events go one by one. A lone message is on disk in a fifth of a millisecond, an atomic batch in ten,
 /// whatever its size: few are sooner there alone, many together.
 const SINGLES_MAX: usize = 24;
-/// A message id within the duplicate window refuses a whole batch.
-const DUPLICATE_IN_BATCH: u64 = 10_201;
 
-/// Publishes batches, one at a time.
+/// Publishes batches, without waiting for one before it sends the next.
 pub struct Publisher {
     client: Client,
     inbox: String,
     answers: Subscriber,
+    /// Begins the batches' ids. No other relay's: two batches under one id would be taken for one. Short: JetStream searches
+    /// the headers of each message several times.
+    short_id: String,
     batches: u64,
+}
+
+/// A batch that JetStream has not acknowledged yet.
+pub struct Sent {
+    pub events: usize,
+    /// Where the stream ends once this is acknowledged.
+    pub end: End,
+    reply: String,
+    answers: usize,
+    /// They end with it.
+    _traced: Vec<Span>,
 }
 
 /// Why a batch was not acknowledged. Whether the stream has it is asked of the stream.
@@ -48,8 +58,6 @@ pub enum BatchError {
 #[derive(Deserialize)]
 struct Answer {
     seq: Option<u64>,
-    #[serde(default)]
-    duplicate: bool,
     error: Option<ApiError>,
 }
 
@@ -72,30 +80,16 @@ impl Publisher {
     pub async fn new(client: Client) -> Result<Self, BatchError> {
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await.map_err(client_error)?;
-        Ok(Self { client, inbox, answers, batches: 0 })
+        let short_id = inbox.chars().rev().take(8).collect(); // Random, like all of an inbox's name.
+        Ok(Self { client, inbox, answers, short_id, batches: 0 })
     }
 
-    /// Publishes `events` (1 to 1,000, in order) right after stream sequence `expected`. Returns the sequence of the last.
-    pub async fn publish(&mut self, events: &[RecordedEvent], expected: u64, epoch: i64) -> Result<u64, BatchError> {
-        match self.attempt(events, expected, epoch, true).await {
-            // The stream lost these events and JetStream still remembers their ids; the fence is what keeps them unique.
-            Err(BatchError::Refused { err_code: DUPLICATE_IN_BATCH, .. }) => {
-                self.attempt(events, expected, epoch, false).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn attempt(
-        &mut self,
-        events: &[RecordedEvent],
-        expected: u64,
-        epoch: i64,
-        with_ids: bool,
-    ) -> Result<u64, BatchError> {
+    /// Sends `events` (1 to 1,000, in order) to follow `after`, which may itself be still on its way: the fence refuses
+    /// them if it does not arrive.
+    pub async fn send(&mut self, events: &[RecordedEvent], after: End, epoch: i64) -> Result<Sent, BatchError> {
         self.batches += 1;
         let reply = format!("{}.{}", self.inbox, self.batches);
-        let batch_id = reply.clone(); // No other relay's: two batches under one id would be taken for one.
+        let batch_id = format!("{}{}", self.short_id, self.batches);
         let singly = events.len() <= SINGLES_MAX;
         let epoch = HeaderValue::from(epoch);
         let mut traced: Vec<Span> = Vec::new();
@@ -104,10 +98,10 @@ impl Publisher {
                 .map_err(|error| BatchError::Metadata { position: event.position, error })?;
             let subject = subject::subject(&event.aggregate_type, &event.event_type);
             let span = span(event, &origin, &subject);
-            let mut headers = headers(event, &origin, &subject, &span, with_ids);
+            let mut headers = headers(event, &origin, &subject, &span);
             headers.insert(EPOCH, epoch.clone());
             if number == 1 || singly {
-                headers.insert(EXPECTED_LAST_SEQUENCE, HeaderValue::from(expected + number as u64 - 1));
+                headers.insert(EXPECTED_LAST_SEQUENCE, HeaderValue::from(after.sequence + number as u64 - 1));
             }
             if !singly {
                 headers.insert(BATCH_ID, batch_id.as_str());
@@ -128,12 +122,24 @@ impl Publisher {
             }
         }
         self.client.flush().await.map_err(client_error)?;
+        let sequence = after.sequence + events.len() as u64;
+        let position = events.last().map_or(after.position, |event| event.position);
+        let answers = if singly { events.len() } else { 1 };
+        Ok(Sent { events: events.len(), end: End { position, sequence }, reply, answers, _traced: traced })
+    }
+
+    /// Waits until JetStream has `sent` on disk. Batches are settled in the order they were sent in.
+    pub async fn settle(&mut self, sent: &Sent) -> Result<(), BatchError> {
         // Each single event is answered for itself. Once one is refused, so are all after it, by their fences.
-        let mut last = expected;
-        for _ in 0..if singly { events.len() } else { 1 } {
-            last = self.answer(&reply).await?;
+        let mut last = 0;
+        for _ in 0..sent.answers {
+            last = self.answer(&sent.reply).await?;
         }
-        Ok(last)
+        if last == sent.end.sequence {
+            Ok(())
+        } else {
+            Err(BatchError::Client(format!("the events are at sequence {last}, not {}", sent.end.sequence)))
+        }
     }
 
     /// The answer to the batch that asked for it at `reply`; those of batches given up before are passed over.
@@ -157,9 +163,6 @@ impl Publisher {
             Answer { error: Some(ApiError { err_code, description }), .. } => {
                 Err(BatchError::Refused { err_code, description })
             }
-            Answer { duplicate: true, .. } => {
-                Err(BatchError::Refused { err_code: DUPLICATE_IN_BATCH, description: "known message id".into() })
-            }
             Answer { seq: Some(sequence), .. } => Ok(sequence),
             Answer { seq: None, .. } => Err(BatchError::Client("the answer names no sequence".into())),
         }
@@ -172,16 +175,13 @@ const BATCH_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Batch-Sequence"
 const BATCH_COMMIT: HeaderName = HeaderName::from_static("Nats-Batch-Commit");
 const EPOCH: HeaderName = HeaderName::from_static(subject::LOG_EPOCH);
 
-fn headers(event: &RecordedEvent, origin: &Origin<'_>, subject: &str, span: &Span, with_ids: bool) -> HeaderMap {
+fn headers(event: &RecordedEvent, origin: &Origin<'_>, subject: &str, span: &Span) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut set = |name: &'static str, value: &str| headers.insert(HeaderName::from_static(name), value);
     set(subject::POSITION, itoa::Buffer::new().format(event.position));
     set(subject::SEQUENCE, itoa::Buffer::new().format(event.sequence));
     set(subject::AGGREGATE_ID, &event.aggregate_id);
     set(subject::EVENT_VERSION, &event.event_version);
-    if with_ids {
-        set(subject::MESSAGE_ID, origin.event_id);
-    }
     match spans::of_span(span) {
         Some(here) => set(subject::TRACEPARENT, &here.text()),
         None => set(subject::TRACEPARENT, origin.traceparent),

@@ -4,14 +4,11 @@ use super::{Interruption, RelaySettings, Stopped};
 use crate::service::NatsClient;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, StorageType, Stream};
-use kontor_event_schemas::subject::{ALL_SUBJECTS, MESSAGE_ID, POSITION, STREAM};
+use kontor_event_schemas::subject::{ALL_SUBJECTS, CE_ID, POSITION, STREAM};
 use kontor_event_store::LogReader;
-use std::time::Duration;
 
-/// JetStream keeps the ids of this much time in memory. The fence makes sure of order and uniqueness, so a little is enough.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(2);
-
-/// The end of the stream.
+/// An end of the stream.
+#[derive(Clone, Copy)]
 pub struct End {
     /// The last position it holds; 0: none.
     pub position: i64,
@@ -51,7 +48,6 @@ async fn ensure(nats: &NatsClient, settings: &RelaySettings) -> Result<Stream, I
         subjects: vec![ALL_SUBJECTS.into()],
         storage: StorageType::File,
         num_replicas: settings.replicas,
-        duplicate_window: DUPLICATE_WINDOW,
         allow_atomic_publish: true,
         allow_direct: true,
         ..Config::default()
@@ -79,7 +75,7 @@ async fn last_event(stream: &Stream) -> Result<Option<(i64, String)>, Interrupti
         },
     };
     let position = message.headers.get(POSITION).and_then(|value| value.as_str().parse().ok());
-    let event_id = message.headers.get(super::batch::EVENT_ID).or(message.headers.get(MESSAGE_ID));
+    let event_id = message.headers.get(CE_ID);
     match (position, event_id) {
         (Some(position), Some(event_id)) => Ok(Some((position, event_id.to_string()))),
         _ => Err(Interruption::JetStream(format!(

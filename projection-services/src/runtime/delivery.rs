@@ -185,7 +185,6 @@ impl<'a> Headers<'a> {
                 subject::LOG_EPOCH => found.log_epoch = value.parse().ok(),
                 subject::AGGREGATE_ID => found.aggregate_id = Some(value),
                 subject::EVENT_VERSION => found.event_version = Some(value),
-                // Not Nats-Msg-Id, which a repair of the stream leaves out.
                 subject::CE_ID => found.event_id = Uuid::try_parse(value).ok(),
                 subject::CE_TIME => found.recorded_at = DateTime::parse_from_rfc3339(value).ok().map(|t| t.to_utc()),
                 subject::TRACEPARENT if exporting() => found.trace_parent = value.parse().ok(),
