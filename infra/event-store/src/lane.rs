@@ -1,6 +1,7 @@
 //! One connection that appends batches, and what it does when that connection breaks.
 
 use crate::append::{AppendError, Appended, StreamId};
+use crate::arrays::{Arrays, JsonArray};
 use crate::batch::{Queue, Waiting};
 use crate::key::Kept;
 use crate::log::Shared;
@@ -134,30 +135,34 @@ impl Lane {
 
     /// One round trip, one commit. Returns the position before the first event.
     async fn try_append(&mut self, appends: &[Waiting]) -> Result<i64, Failure> {
-        let arrays = Arrays::of(appends)?;
+        let arrays = Arrays::of(appends).ok_or(Failure::Stale)?;
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         let Some(connection) = &mut self.open else {
             return Err(Failure::Broken("not connected".into()));
         };
         let call = sqlx::query_scalar(
-            "select append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            "select append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+             $17, $18, $19)",
         )
         .bind(epoch)
-        .bind(&arrays.stream_types)
-        .bind(&arrays.stream_ids)
-        .bind(&arrays.stream_versions)
+        .bind(&arrays.present.types)
+        .bind(&arrays.present.ids)
+        .bind(&arrays.present.sequences)
+        .bind(&arrays.absent.types)
+        .bind(&arrays.absent.ids)
+        .bind(&arrays.absent.sequences)
         .bind(&arrays.keys)
         .bind(&arrays.fingerprints)
         .bind(&arrays.first_events)
         .bind(&arrays.last_events)
         .bind(&arrays.key_versions)
-        .bind(&arrays.types)
-        .bind(&arrays.ids)
-        .bind(&arrays.sequences)
+        .bind(&arrays.events.types)
+        .bind(&arrays.events.ids)
+        .bind(&arrays.events.sequences)
         .bind(&arrays.event_types)
         .bind(&arrays.event_versions)
-        .bind(&arrays.payloads)
-        .bind(&arrays.metadata)
+        .bind(JsonArray(&arrays.payloads))
+        .bind(JsonArray(&arrays.metadata))
         .fetch_one(connection);
         in_time(self.give_up_after, call).await.map_err(Failure::of)
     }
@@ -275,69 +280,5 @@ impl Failure {
             }
             _ => Failure::Unfit(reason),
         }
-    }
-}
-
-/// The arguments of append_batch.
-#[derive(Default)]
-struct Arrays<'a> {
-    stream_types: Vec<&'a str>,
-    stream_ids: Vec<&'a str>,
-    stream_versions: Vec<i64>,
-    keys: Vec<Uuid>,
-    fingerprints: Vec<i64>,
-    first_events: Vec<i64>,
-    last_events: Vec<i64>,
-    key_versions: Vec<i64>,
-    types: Vec<&'a str>,
-    ids: Vec<&'a str>,
-    sequences: Vec<i64>,
-    event_types: Vec<&'a str>,
-    event_versions: Vec<&'a str>,
-    payloads: Vec<&'a str>,
-    metadata: Vec<&'a str>,
-}
-
-impl<'a> Arrays<'a> {
-    fn of(appends: &'a [Waiting]) -> Result<Self, Failure> {
-        let mut arrays = Self::default();
-        // Only the first append to a stream meets the version in the log; the others must follow on it within the batch.
-        let mut reached = HashMap::new();
-        for Waiting { append, .. } in appends {
-            let first_event = arrays.types.len() as i64 + 1;
-            let asks_only = append.streams.iter().all(|of_stream| of_stream.events.is_empty());
-            for of_stream in &append.streams {
-                let StreamId { aggregate_type, aggregate_id } = &of_stream.stream;
-                let after = of_stream.expected_version + of_stream.events.len() as i64;
-                let before = reached.insert(&of_stream.stream, after);
-                if before.is_some_and(|version| version != of_stream.expected_version) {
-                    return Err(Failure::Stale);
-                }
-                // That a new stream is new is checked by its first event, unless this append has none for it.
-                if before.is_none() && (of_stream.expected_version > 0 || of_stream.events.is_empty()) {
-                    arrays.stream_types.push(aggregate_type);
-                    arrays.stream_ids.push(aggregate_id);
-                    arrays.stream_versions.push(of_stream.expected_version);
-                }
-                for (sequence, event) in (of_stream.expected_version + 1..).zip(&of_stream.events) {
-                    arrays.types.push(aggregate_type);
-                    arrays.ids.push(aggregate_id);
-                    arrays.sequences.push(sequence);
-                    arrays.event_types.push(&event.event_type);
-                    arrays.event_versions.push(&event.event_version);
-                    arrays.payloads.push(&event.payload);
-                    arrays.metadata.push(&event.metadata);
-                }
-            }
-            if !asks_only {
-                let first = &append.streams[0];
-                arrays.keys.push(append.key.key);
-                arrays.fingerprints.push(append.key.fingerprint);
-                arrays.first_events.push(first_event);
-                arrays.last_events.push(arrays.types.len() as i64);
-                arrays.key_versions.push(first.expected_version + first.events.len() as i64);
-            }
-        }
-        Ok(arrays)
     }
 }

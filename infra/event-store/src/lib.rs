@@ -2,6 +2,7 @@
 //!
 //! - [`append`]: what is appended, under which expected versions, and what comes of it.
 //! - [`batch`]: group commit. Concurrent appends share one round trip and one commit.
+//! - `arrays`: a batch as Postgres gets it.
 //! - [`lane`]: one connection that appends batches, and what it does when that connection breaks.
 //! - [`stream`]: one aggregate's events, through postgres-es.
 //! - [`log_reader`]: the log from a position.
@@ -9,6 +10,7 @@
 //! - [`key`]: idempotency keys.
 
 pub mod append;
+mod arrays;
 pub mod batch;
 pub mod key;
 mod lane;
