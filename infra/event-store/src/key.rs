@@ -71,7 +71,7 @@ pub(crate) async fn look_up(log: &PgPool, keys: &[Key]) -> sqlx::Result<Vec<Opti
     let uuids: Vec<_> = keys.iter().map(|key| key.key).collect();
     let outcomes: Vec<KeyOutcome> = sqlx::query_as(
         "select k.key, k.fingerprint, k.position, k.version, e.aggregate_type, e.aggregate_id
-         from idempotency_keys k join events e on e.position = k.first_position where k.key = any($1)",
+         from command_outcomes k join events e on e.position = k.first_position where k.key = any($1)",
     )
     .bind(&uuids)
     .fetch_all(log)
@@ -83,7 +83,7 @@ pub(crate) async fn look_up(log: &PgPool, keys: &[Key]) -> sqlx::Result<Vec<Opti
 /// The rows of `keys`, as far as there are any.
 pub(crate) async fn kept<'c>(log: impl PgExecutor<'c>, keys: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Kept>> {
     let rows: Vec<(Uuid, i64, i64, i64)> =
-        sqlx::query_as("select key, position, version, fingerprint from idempotency_keys where key = any($1)")
+        sqlx::query_as("select key, position, version, fingerprint from command_outcomes where key = any($1)")
             .bind(keys)
             .fetch_all(log)
             .await?;

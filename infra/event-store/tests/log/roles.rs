@@ -46,8 +46,8 @@ async fn no_service_writes_to_the_log_but_by_appending() {
             "update log_head set epoch = 7",
             "delete from log_head",
             "select from log_head for update", // Who holds the gate stops the shop.
-            "insert into idempotency_keys values (gen_random_uuid(), 1, 1, 1, 1)",
-            "update idempotency_keys set position = 1",
+            "insert into idempotency_keys values (gen_random_uuid(), 1, 1, 1, 1, 1)",
+            "update idempotency_keys set version = 1",
             "delete from idempotency_keys",
             "truncate idempotency_keys",
             "set session_replication_role = replica",
