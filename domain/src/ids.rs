@@ -101,9 +101,33 @@ business_id! {
     /// A customer, under the shop's own number.
     CustomerId
 }
+business_id! {
+    /// Whose personal data it is: a customer, or a guest for the time of one purchase.
+    SubjectId
+}
+business_id! {
+    /// A place where stock is kept.
+    LocationId
+}
+business_id! {
+    /// A way of shipping, such as `standard`.
+    ShippingMethodId
+}
 uuid_id! {
     /// An order.
     OrderId
+}
+uuid_id! {
+    /// A cart. The order that comes of it has an id of its own.
+    CartId
+}
+uuid_id! {
+    /// A payment: one order's money at one provider.
+    PaymentId
+}
+uuid_id! {
+    /// Goods on their way back.
+    ReturnId
 }
 uuid_id! {
     /// A cancellation that was booked by itself, without naming the order it takes back.

@@ -7,6 +7,8 @@ pub mod cancellation;
 pub mod ids;
 pub mod money;
 pub mod order;
+pub mod personal;
+pub mod pricing;
 pub mod product;
 pub mod quantity;
 pub mod stock;
@@ -15,6 +17,8 @@ pub mod text;
 #[cfg(test)]
 mod scenario;
 
-pub use ids::{CancellationId, CustomerId, OrderId, Sku};
+pub use ids::{
+    CancellationId, CartId, CustomerId, LocationId, OrderId, PaymentId, ReturnId, ShippingMethodId, Sku, SubjectId,
+};
 pub use money::{Currency, Money};
 pub use quantity::Quantity;
