@@ -1,14 +1,15 @@
-//! Every command there is: its name in a bulk, its form, its decision.
+//! Every command there is: its name in a bulk, its form, who may give it, its decision.
 
 use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
 use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
 use crate::products::{DescribeProduct, PriceProduct, RegisterProduct, WithdrawProduct};
 use crate::stock::{ReceiveStock, ReleaseStock, ReserveStock, ShipStock};
+use kontor_identity::Permission;
 
-/// One list for all doors: `name => Form`.
+/// One list for all doors: `name => Form, Permission`.
 macro_rules! commands {
-    ($($name:literal => $form:ident,)*) => {
+    ($($name:literal => $form:ident, $permission:ident;)*) => {
         /// A command as it came in, well-formed.
         #[derive(Debug)]
         pub enum Command {
@@ -19,6 +20,14 @@ macro_rules! commands {
         pub const NAMES: &[&str] = &[$($name),*];
 
         impl Command {
+            /// What the one who gives the command called `name` must be allowed to do. `None`: no command is called so.
+            pub fn permission(name: &str) -> Option<Permission> {
+                Some(match name {
+                    $($name => Permission::$permission,)*
+                    _ => return None,
+                })
+            }
+
             /// Reads the command called `name` from its fields. `None`: no command is called so.
             pub fn read(name: &str, fields: &Fields<'_>) -> Option<Result<Self, InvalidField>> {
                 Some(match name {
@@ -39,15 +48,15 @@ macro_rules! commands {
 }
 
 commands! {
-    "register-product" => RegisterProduct,
-    "describe-product" => DescribeProduct,
-    "price-product" => PriceProduct,
-    "withdraw-product" => WithdrawProduct,
-    "receive-stock" => ReceiveStock,
-    "reserve-stock" => ReserveStock,
-    "release-stock" => ReleaseStock,
-    "ship-stock" => ShipStock,
-    "place-order" => PlaceOrder,
-    "cancel-order" => CancelOrder,
-    "book-cancellation" => BookCancellation,
+    "register-product" => RegisterProduct, EditCatalogue;
+    "describe-product" => DescribeProduct, EditCatalogue;
+    "price-product" => PriceProduct, EditCatalogue;
+    "withdraw-product" => WithdrawProduct, EditCatalogue;
+    "receive-stock" => ReceiveStock, MoveStock;
+    "reserve-stock" => ReserveStock, MoveStock;
+    "release-stock" => ReleaseStock, MoveStock;
+    "ship-stock" => ShipStock, MoveStock;
+    "place-order" => PlaceOrder, BookTrade;
+    "cancel-order" => CancelOrder, CancelOrder;
+    "book-cancellation" => BookCancellation, BookTrade;
 }

@@ -17,6 +17,7 @@ use cqrs_es::Aggregate;
 use kontor_event_store::key::KeyOutcome;
 use kontor_event_store::stream::StreamError;
 use kontor_event_store::{AppendError, Appended, Key, Log, Pending};
+use kontor_identity::Caller;
 use kontor_settings::{Check, Rule, at_least};
 use kontor_telemetry::{TraceParent, spans};
 use mailbox::{Forget, Mailboxes};
@@ -78,7 +79,7 @@ pub struct Context {
     pub correlation_id: Uuid,
     /// The command itself, as the cause of its events.
     pub causation_id: Uuid,
-    pub actor: CompactString,
+    pub caller: Caller,
     pub trace: TraceParent,
 }
 

@@ -90,6 +90,11 @@ impl Decision for PlaceOrder {
 impl Decision for CancelOrder {
     async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
         let id = self.order_id.to_string();
+        let caller = unit.caller().clone();
+        let order = unit.state::<Order>(&id).await?;
+        if !caller.concerns(order.placed().and_then(|placed| placed.customer_id.as_ref())) {
+            return Err(Refusal::Order(OrderError::Unknown).into()); // Whether others have such an order is not theirs to know.
+        }
         let cancel = OrderCommand::Cancel { reason: self.reason.clone(), cancelled_at: self.cancelled_at };
         if unit.handle::<Order>(&id, cancel).await.map_err(|refused| refused.or(Refusal::Order))?.is_unchanged() {
             return Ok(());

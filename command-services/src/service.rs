@@ -15,6 +15,7 @@ use kontor_domain::product::Product;
 use kontor_domain::stock::Stock;
 use kontor_event_schemas::upcast;
 use kontor_event_store::{Log, LogReader, MIGRATIONS};
+use kontor_identity::Verifier;
 use kontor_settings::SecretUrl;
 use kontor_telemetry::{Health, HttpTelemetry, Metrics, OpsServer};
 use metrics::CommandMetrics;
@@ -178,11 +179,15 @@ fn start_api(
 ) -> Result<(ServerHandle, SocketAddr)> {
     let http = settings.http.clone();
     let executor = Data::new(executor);
+    let verifier = Verifier::new(&settings.identity)
+        .context("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): the key of tokens cannot be read")?;
+    let verifier = Data::new(verifier);
     let server = HttpServer::new(move || {
         let http = http.clone();
         App::new()
             .wrap(telemetry.clone())
             .app_data(executor.clone())
+            .app_data(verifier.clone())
             .configure(move |config| routes::configure(config, &http))
     })
     .workers(settings.http.workers)

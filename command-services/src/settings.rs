@@ -4,6 +4,7 @@ use crate::executor::ExecutorSettings;
 use crate::http::routes::HttpSettings;
 use crate::relay::RelaySettings;
 use kontor_event_store::LogSettings;
+use kontor_identity::IdentitySettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub struct Settings {
     pub executor: ExecutorSettings,
     pub relay: RelaySettings,
     pub nats: NatsSettings,
+    pub identity: IdentitySettings,
     pub http: HttpSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -91,6 +93,7 @@ impl Check for Settings {
         section("log", &self.log)?;
         section("executor", &self.executor)?;
         section("relay", &self.relay)?;
+        section("identity", &self.identity)?;
         section("http", &self.http)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)

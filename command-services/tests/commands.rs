@@ -47,7 +47,7 @@ async fn events_name_who_caused_them_and_within_which_trace() {
     let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     assert_eq!(send(request.json(&json!({"sku": "MUG", "name": "Mug"}))).await.status, 201);
     let metadata = app.log().await[0].metadata().expect("metadata");
-    assert_eq!(metadata.actor, "anonymous");
+    assert_eq!(metadata.actor, "test");
     assert_eq!(metadata.event_id.get_version_num(), 7);
     assert!(metadata.traceparent.contains(trace), "{}", metadata.traceparent);
 }

@@ -4,13 +4,14 @@ mod support;
 
 use futures::future::join_all;
 use kontor_command_services::service::Role;
+use kontor_identity::Role as Caller;
 use kontor_local::{Need, Servers, Tier, TierPlan};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{App, join, migrate, problem, send, spawn};
+use support::{App, client, join, migrate, problem, send, spawn};
 use uuid::Uuid;
 
 async fn two_processes() -> [App; 2] {
@@ -110,6 +111,7 @@ fn process(servers: &Servers, run: u32) -> (TierPlan, u16) {
         environment: vec![
             ("KONTOR_LOG__URL".into(), settings.log.url.expose().to_owned()),
             ("KONTOR_HTTP__BIND".into(), format!("127.0.0.1:{api}")),
+            ("KONTOR_IDENTITY__PUBLIC_KEY_FILE".into(), settings.identity.public_key_file.display().to_string()),
             ("KONTOR_OPS__BIND".into(), format!("127.0.0.1:{ops}")),
         ],
         ops_port: ops,
@@ -124,7 +126,7 @@ async fn a_killed_process_leaves_each_command_done_once_or_not_at_all() {
     let servers = Arc::new(Servers::start(&[Need::Postgres]).await.expect("the servers start"));
     migrate(&servers).await;
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
+    let client = client(Some(&servers.identity().token("test", Caller::Staff, None)));
     let post = async |api: u16, n: u32| {
         let request = client.post(format!("http://127.0.0.1:{api}/v1/stock/S{}/receive", n % 10));
         request.header("Idempotency-Key", format!("k{n}")).json(&json!({"quantity": 1})).send().await

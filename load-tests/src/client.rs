@@ -1,7 +1,8 @@
 //! The HTTP APIs, as a client sees them.
 
+use anyhow::Context;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -70,12 +71,18 @@ pub struct Answer<T> {
 }
 
 impl Api {
-    /// `url`: `http://127.0.0.1:8080`, without a path.
-    pub fn new(url: &Url) -> anyhow::Result<Self> {
+    /// `url`: `http://127.0.0.1:8080`, without a path. `token`: who asks; a guest without one.
+    pub fn new(url: &Url, token: Option<&str>) -> anyhow::Result<Self> {
         // The only provider that is compiled in; somebody else may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
         http = http.read_timeout(REQUEST_TIMEOUT).tcp_nodelay(true);
+        if let Some(token) = token {
+            let mut bearer =
+                HeaderValue::try_from(format!("Bearer {token}")).context("the token is no header's text")?;
+            bearer.set_sensitive(true);
+            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]));
+        }
         if url.scheme() == "http" {
             http = http.tls_certs_only([]); // A machine without certificates will do.
         }

@@ -96,6 +96,16 @@ struct Apis {
     command_url: Url,
     #[arg(long, value_name = "URL", env = "KONTOR_QUERY_URL", default_value = "http://127.0.0.1:8081")]
     query_url: Url,
+    /// Who asks: a token of role staff, such as `kontor token --role staff` prints.
+    #[arg(long, value_name = "TOKEN", env = "KONTOR_TOKEN", hide_env_values = true)]
+    token: String,
+}
+
+impl Apis {
+    fn open(&self) -> anyhow::Result<(Api, Api)> {
+        let api = |url| Api::new(url, Some(&self.token));
+        Ok((api(&self.command_url)?, api(&self.query_url)?))
+    }
 }
 
 #[derive(Args)]
@@ -131,13 +141,14 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Import(Import::OnlineRetail { folder, apis, json }) => {
-            let (commands, queries) = (Api::new(&apis.command_url)?, Api::new(&apis.query_url)?);
+            let (commands, queries) = apis.open()?;
             let outcome = import::run(&folder, &commands, &queries).await?;
             print(&if json { outcome.to_json().to_string() } else { outcome.to_string() })?;
             Ok(outcome.is_equal())
         }
         Command::Demo { apis } => {
-            let shop = demo::run(&Api::new(&apis.command_url)?, &Api::new(&apis.query_url)?).await?;
+            let (commands, queries) = apis.open()?;
+            let shop = demo::run(&commands, &queries).await?;
             let demo::Shop { products, orders, cancelled, .. } = shop;
             print(&format!(
                 "The demo shop has {products} products and {orders} orders, {cancelled} of them cancelled."

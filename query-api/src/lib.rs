@@ -3,7 +3,8 @@
 //! Every answer says up to which position of the log it is true, and a client that has just written can ask for an answer
 //! that reflects it: see [`consistency`].
 
-pub mod consistency;
+mod callers;
+mod consistency;
 mod etag;
 mod openapi;
 pub mod orders;

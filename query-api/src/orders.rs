@@ -1,5 +1,6 @@
 //! Orders.
 
+use crate::callers::Asker;
 use crate::consistency::{MinPosition, POSITION, Positions};
 use crate::etag;
 use crate::openapi::{IfNoneMatchHeader, MinPositionHeader, PageParameters, Refused};
@@ -10,6 +11,7 @@ use crate::products::Price;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
+use kontor_domain::CustomerId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
@@ -60,6 +62,13 @@ pub struct Order {
     pub lines: Box<RawValue>,
 }
 
+impl OrderSummary {
+    /// Whose it is; `None`: a guest's.
+    fn customer(&self) -> Option<CustomerId> {
+        self.customer_id.as_deref()?.parse().ok()
+    }
+}
+
 /// Position in the list of a customer's orders. Times are microseconds since the Unix epoch.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,6 +116,7 @@ fn order(row: &PgRow) -> sqlx::Result<Option<(Order, i64)>> {
 /// One order. 304 with `If-None-Match`; 404 `unknown-order`.
 pub async fn one(
     request: HttpRequest,
+    Asker(caller): Asker,
     order_id: Path<String>,
     min: MinPosition,
     replica: Data<PgPool>,
@@ -129,6 +139,8 @@ pub async fn one(
         Ok((row.try_get("reached")?, order(&row)?))
     };
     let (position, found) = positions.reflect(PROJECTION, min, find).await?;
+    // Whether others have such an order is not a customer's to know.
+    let found = found.filter(|(order, _)| caller.concerns(order.summary.customer().as_ref()));
     let (order, changed_at) = found.ok_or_else(|| Problem::not_found("order", &order_id, position))?;
     let tag = etag::of(changed_at);
     if etag::is_known(&request, &tag) {
@@ -146,12 +158,19 @@ pub async fn one(
 /// A page of a customer's orders, newest first.
 pub async fn list(
     request: HttpRequest,
+    Asker(caller): Asker,
     min: MinPosition,
     replica: Data<PgPool>,
     positions: Data<Positions>,
 ) -> Result<HttpResponse, Problem> {
     let parameters = Parameters::of(&request, &[CUSTOMER, LIMIT, CURSOR])?;
-    let customer_id = parameters.needed(CUSTOMER)?;
+    // A customer need not say whose.
+    let own = caller.customer().map(|customer| customer.as_str());
+    let customer_id = if own.is_some() { parameters.text(CUSTOMER).or(own) } else { None };
+    let customer_id = customer_id.map_or_else(|| parameters.needed(CUSTOMER), Ok)?;
+    if own.is_some_and(|own| own != customer_id) {
+        return Err(Problem::not_found("customer", customer_id, 0));
+    }
     let asked = Asked::<AfterOrder>::of(&parameters)?;
     let after = asked.after.as_ref();
     let after_time = after.map(|after| DateTime::from_timestamp_micros(after.placed_at));

@@ -2,8 +2,9 @@
 
 use crate::consistency::{MIN_POSITION, POSITION};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use kontor_identity::{Denied, Role, Unauthenticated};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -104,6 +105,26 @@ impl Problem {
     }
 }
 
+impl From<Unauthenticated> for Problem {
+    fn from(reason: Unauthenticated) -> Self {
+        let detail = format!("Authorization: {reason}");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "It is not known who you are", detail)
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let (status, name, title, detail) = match denied.role {
+            Role::Guest => {
+                let detail = "send a token: Authorization: Bearer ...".to_owned();
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "It is not known who you are", detail)
+            }
+            _ => (StatusCode::FORBIDDEN, "forbidden", "You may not do this", denied.to_string()),
+        };
+        Self::new(status, name, title, detail).with("permission", denied.permission.name())
+    }
+}
+
 impl From<sqlx::Error> for Problem {
     /// The reason is ours to know: it is logged here, and only here.
     fn from(error: sqlx::Error) -> Self {
@@ -131,6 +152,9 @@ impl ResponseError for Problem {
         answer.insert_header(ContentType("application/problem+json".parse().expect("a media type")));
         if let Some(position) = self.position {
             answer.insert_header((POSITION, position));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.insert_header((WWW_AUTHENTICATE, "Bearer")); // RFC 6750, section 3.
         }
         if let Some(seconds) = self.retry_after_s {
             answer.insert_header((RETRY_AFTER, seconds));

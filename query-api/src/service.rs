@@ -3,10 +3,12 @@
 use crate::consistency::Positions;
 use crate::problem::Problem;
 use crate::settings::QuerySettings;
-use crate::{openapi, orders, positions, products, replica, reports};
+use crate::{callers, openapi, orders, positions, products, replica, reports};
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use kontor_identity::{KeyError, Permission, Verifier};
 use kontor_telemetry::{Health, HttpTelemetry, Metrics};
 use sqlx::PgPool;
 use std::net::SocketAddr;
@@ -30,6 +32,8 @@ pub enum StartError {
     NoUrl,
     #[error("replica.url (KONTOR_REPLICA__URL) is no URL of a Postgres database: {0}")]
     Url(#[source] sqlx::Error),
+    #[error("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): {0}")]
+    Key(#[from] KeyError),
     #[error("http.bind (KONTOR_HTTP__BIND) is {bind}: {source}")]
     Bind { bind: String, source: std::io::Error },
 }
@@ -47,10 +51,16 @@ impl Service {
         let check = health.register("replica");
         watches.spawn(replica::Watch::new(replica.clone(), check, &settings.replica, metrics).run());
 
+        let verifier = Data::new(Verifier::new(&settings.identity)?);
         let telemetry = HttpTelemetry::new(metrics);
         let (positions, pool) = (Data::from(positions), Data::new(replica.clone()));
         let app = move || {
-            App::new().app_data(positions.clone()).app_data(pool.clone()).wrap(telemetry.clone()).configure(configure)
+            App::new()
+                .app_data(positions.clone())
+                .app_data(pool.clone())
+                .app_data(verifier.clone())
+                .wrap(telemetry.clone())
+                .configure(configure)
         };
         let bind = settings.http.bind.clone();
         let server = HttpServer::new(app)
@@ -80,19 +90,20 @@ impl Service {
     }
 }
 
-/// Every path.
+/// Every path, with what a caller must be allowed to do.
 fn configure(config: &mut ServiceConfig) {
-    let resources = [
-        web::resource("/v1/products").route(web::get().to(products::list)),
-        web::resource("/v1/products/{sku}").route(web::get().to(products::one)),
-        web::resource("/v1/orders").route(web::get().to(orders::list)),
-        web::resource("/v1/orders/{order_id}").route(web::get().to(orders::one)),
-        web::resource("/v1/reports/sales").route(web::get().to(reports::sales)),
-        web::resource("/v1/positions").route(web::get().to(positions::all)),
-        web::resource("/v1/openapi.json").route(web::get().to(openapi::document)),
+    let queries = [
+        ("/v1/products", Permission::ReadCatalogue, web::get().to(products::list)),
+        ("/v1/products/{sku}", Permission::ReadCatalogue, web::get().to(products::one)),
+        ("/v1/orders", Permission::ReadOrders, web::get().to(orders::list)),
+        ("/v1/orders/{order_id}", Permission::ReadOrders, web::get().to(orders::one)),
+        ("/v1/reports/sales", Permission::ReadReports, web::get().to(reports::sales)),
+        ("/v1/positions", Permission::ReadCatalogue, web::get().to(positions::all)),
+        ("/v1/openapi.json", Permission::ReadCatalogue, web::get().to(openapi::document)),
     ];
-    for resource in resources {
-        config.service(resource.default_service(web::to(refuse_method)));
+    for (path, permission, query) in queries {
+        let resource = web::resource(path).route(query).default_service(web::to(refuse_method));
+        config.service(resource.wrap(from_fn(move |request, next| callers::allow(permission, request, next))));
     }
     config.default_service(web::to(refuse_path));
 }

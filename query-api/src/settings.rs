@@ -1,5 +1,6 @@
 //! What an operator can set for the query API.
 
+use kontor_identity::IdentitySettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct QuerySettings {
     pub replica: ReplicaSettings,
     pub query: AnswerSettings,
+    pub identity: IdentitySettings,
     pub http: HttpSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -73,6 +75,7 @@ impl Check for QuerySettings {
     fn check(&self) -> Result<(), Rule> {
         section("replica", &self.replica)?;
         section("query", &self.query)?;
+        section("identity", &self.identity)?;
         section("http", &self.http)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)

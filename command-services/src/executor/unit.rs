@@ -10,6 +10,7 @@ use cqrs_es::{Aggregate, DomainEvent};
 use kontor_event_schemas::Metadata;
 use kontor_event_store::stream::Loaded;
 use kontor_event_store::{Append, NewEvent, StreamAppend, StreamId};
+use kontor_identity::Caller;
 use std::any::Any;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -58,6 +59,11 @@ struct Holding<A: Aggregate> {
 impl<'e> Unit<'e> {
     pub(super) fn new(executor: &'e Executor, context: &'e Context, distrustful: bool) -> Self {
         Self { executor, context, distrustful, held: Vec::new() }
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.context.caller
     }
 
     /// Has the aggregate handle a command, on its state as it is after all earlier ones.
@@ -264,7 +270,7 @@ impl Context {
             event_id: Uuid::now_v7(),
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
-            actor: self.actor.clone(),
+            actor: self.caller.subject().into(),
             traceparent: CompactString::from(&*self.trace.text()),
         };
         metadata.to_json()

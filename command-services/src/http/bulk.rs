@@ -14,6 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures::future::{Either, FutureExt, ready};
 use futures::stream::{FuturesOrdered, StreamExt};
 use kontor_event_store::Key;
+use kontor_identity::Permission;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -54,10 +55,12 @@ pub async fn bulk(
     executor: Data<Arc<Executor>>,
     settings: Data<HttpSettings>,
 ) -> Result<HttpResponse, Problem> {
+    let ours = Request::of(&request)?;
+    ours.caller().may(Permission::SendBulk)?;
     media_type(&request, NDJSON)?;
     let (results, to_send) = mpsc::unbounded_channel();
     let bulk = Bulk {
-        request: Request::of(&request),
+        request: ours,
         executor: Arc::clone(&executor),
         lines: Lines {
             payload,
@@ -165,7 +168,9 @@ impl Bulk {
             let given = &*key_text.insert(fields.take("key").ok_or_else(|| missing("key"))?);
             check_key(given).map_err(|rule| InvalidField { field: "key".into(), rule })?;
             let name = fields.take("command").ok_or_else(|| missing("command"))?;
-            let context = self.request.command(key(given, &name, &fields));
+            let caller = self.request.caller();
+            caller.may(Command::permission(&name).ok_or_else(|| Problem::unknown_command(&name))?)?;
+            let context = self.request.command(key(caller, given, &name, &fields));
             let command = Command::read(&name, &fields).ok_or_else(|| Problem::unknown_command(&name))??;
             Ok((command, context))
         });

@@ -3,9 +3,11 @@
 use super::fields::Fields;
 use super::problem::Problem;
 use crate::executor::Context;
-use actix_web::HttpMessage;
-use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest};
 use kontor_event_store::Key;
+use kontor_identity::{Caller, Verifier};
 use kontor_telemetry::TraceParent;
 use uuid::Uuid;
 
@@ -13,19 +15,26 @@ use uuid::Uuid;
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const KEY_LENGTH_MAX: usize = 255;
 
-/// Everyone, as long as nobody says who they are.
-const ANONYMOUS: &str = "anonymous";
-
 /// What all commands of one request have in common.
 pub struct Request {
+    caller: Caller,
     correlation_id: Uuid,
     trace: TraceParent,
 }
 
 impl Request {
-    pub fn of(request: &HttpRequest) -> Self {
+    /// Of whoever the request's token names.
+    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let verifier = request.app_data::<Data<Verifier>>().expect("every request can be verified");
+        let authorization = request.headers().get(AUTHORIZATION).map(|header| header.as_bytes());
+        let caller = verifier.caller(authorization)?;
         let trace = request.extensions().get::<TraceParent>().copied();
-        Self { correlation_id: Uuid::now_v7(), trace: trace.unwrap_or_else(|| TraceParent::new_root(false)) }
+        let trace = trace.unwrap_or_else(|| TraceParent::new_root(false));
+        Ok(Self { caller, correlation_id: Uuid::now_v7(), trace })
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// The context of one command of the request.
@@ -34,7 +43,7 @@ impl Request {
             key,
             correlation_id: self.correlation_id,
             causation_id: Uuid::now_v7(),
-            actor: ANONYMOUS.into(),
+            caller: self.caller.clone(),
             trace: self.trace,
         }
     }
@@ -63,11 +72,11 @@ pub fn check_key(text: &str) -> Result<(), String> {
 }
 
 /// The key of a command. It belongs to the one who asks; which command it was used for is part of the fingerprint.
-pub fn key(text: &str, command: &str, fields: &Fields<'_>) -> Key {
-    Key::new(ANONYMOUS, text, &fields.fingerprint(command))
+pub fn key(caller: &Caller, text: &str, command: &str, fields: &Fields<'_>) -> Key {
+    Key::new(caller.subject(), text, &fields.fingerprint(command))
 }
 
 /// The key without a command, to ask what became of it.
-pub fn key_alone(text: &str) -> Key {
-    Key::new(ANONYMOUS, text, &[])
+pub fn key_alone(caller: &Caller, text: &str) -> Key {
+    Key::new(caller.subject(), text, &[])
 }

@@ -4,12 +4,13 @@ use super::fields::InvalidField;
 use crate::executor::Failure;
 use crate::refusal::Refusal;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use kontor_domain::cancellation::CancellationError;
 use kontor_domain::order::{LinesError, OrderError};
 use kontor_domain::product::ProductError;
 use kontor_domain::stock::StockError;
+use kontor_identity::{Denied, Role, Unauthenticated};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -101,6 +102,27 @@ impl Problem {
 
     fn unavailable(name: &str, title: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title, detail).retry_after(1)
+    }
+}
+
+impl From<Unauthenticated> for Problem {
+    fn from(reason: Unauthenticated) -> Self {
+        let detail = format!("Authorization: {reason}");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "It is not known who you are", detail)
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let (status, name, title) = match denied.role {
+            Role::Guest => (StatusCode::UNAUTHORIZED, "unauthenticated", "It is not known who you are"),
+            _ => (StatusCode::FORBIDDEN, "forbidden", "You may not do this"),
+        };
+        let detail = match denied.role {
+            Role::Guest => "send a token: Authorization: Bearer ...".to_owned(),
+            _ => denied.to_string(),
+        };
+        Self::new(status, name, title, detail).with("permission", denied.permission.name())
     }
 }
 
@@ -243,6 +265,9 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.content_type("application/problem+json");
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer")); // RFC 6750, section 3.
+        }
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((RETRY_AFTER, seconds));
         }

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, ETAG};
 use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use kontor_identity::Permission;
 use kontor_settings::{Check, Rule, at_least, between};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -101,6 +102,8 @@ pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     config.default_service(web::to(refuse_path));
 }
 
+const REGISTERED: &str = "each path is registered with the name of a command";
+
 type Handling = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, Problem>>>>;
 
 /// Serves one command on its own path.
@@ -118,6 +121,8 @@ async fn serve(
     body: Result<Bytes, actix_web::Error>,
     executor: Data<Arc<Executor>>,
 ) -> Result<HttpResponse, Problem> {
+    let ours = Request::of(&request)?;
+    ours.caller().may(Command::permission(name).expect(REGISTERED))?;
     media_type(&request, "application/json")?;
     let body = body.map_err(|error| unreadable(&request, &error))?;
     let key_text = key_header(&request)?;
@@ -125,9 +130,8 @@ async fn serve(
     if let Some(field) = path_field {
         fields = fields.with(field, request.match_info().query("id"))?;
     }
-    let command: Result<Command, InvalidField> =
-        Command::read(name, &fields).expect("each path is registered with the name of a command");
-    let context = Request::of(&request).command(key(key_text, name, &fields));
+    let command: Result<Command, InvalidField> = Command::read(name, &fields).expect(REGISTERED);
+    let context = ours.command(key(ours.caller(), key_text, name, &fields));
     let done = executor.execute(context, command?).await?;
     Ok(answer(&done))
 }
@@ -141,9 +145,15 @@ fn answer(done: &Done) -> HttpResponse {
 }
 
 /// What became of a command, by its key: for a client that never got the answer.
-async fn outcome(path: Path<String>, executor: Data<Arc<Executor>>) -> Result<HttpResponse, Problem> {
+async fn outcome(
+    request: HttpRequest,
+    path: Path<String>,
+    executor: Data<Arc<Executor>>,
+) -> Result<HttpResponse, Problem> {
+    let ours = Request::of(&request)?;
+    ours.caller().may(Permission::ReadOutcomes)?;
     check_key(&path).map_err(|rule| InvalidField { field: "key".into(), rule })?;
-    let mut outcomes = executor.outcomes(&[key_alone(&path)]).await?;
+    let mut outcomes = executor.outcomes(&[key_alone(ours.caller(), &path)]).await?;
     let outcome = outcomes.pop().flatten().ok_or_else(Problem::unknown_key)?;
     Ok(answer(&outcome.into()))
 }

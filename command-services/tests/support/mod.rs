@@ -5,7 +5,9 @@ use kontor_command_services::service::{Role, Service};
 use kontor_command_services::settings::Settings;
 use kontor_event_schemas::RecordedEvent;
 use kontor_event_store::{LogReader, MIGRATIONS};
+use kontor_identity::Role as Caller;
 use kontor_local::{Need, Role as DbRole, Servers};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
@@ -53,8 +55,16 @@ pub async fn join(servers: Arc<Servers>, roles: &[Role], adjust: impl FnOnce(&mu
     adjust(&mut settings);
     let service = Service::start(&settings, roles).await.expect("the service starts");
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder().tls_certs_only([]).build().expect("a client");
+    let token = servers.identity().token("test", Caller::Staff, None);
+    let client = client(Some(&token));
     App { service, settings, client, servers }
+}
+
+/// A client that is who `token` says, or a guest.
+pub fn client(token: Option<&str>) -> Client {
+    let bearer =
+        token.map(|token| (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).expect("a token is ASCII")));
+    Client::builder().tls_certs_only([]).default_headers(HeaderMap::from_iter(bearer)).build().expect("a client")
 }
 
 pub async fn migrate(servers: &Servers) {
@@ -68,6 +78,7 @@ pub fn settings(servers: &Servers) -> Settings {
     let mut settings = Settings::default();
     settings.log.url = servers.postgres().url(DbRole::Command).parse().expect("a URL");
     settings.relay.log_url = servers.postgres().url(DbRole::Relay).parse().expect("a URL");
+    settings.identity = servers.identity().settings().clone();
     settings.http.bind = "127.0.0.1:0".into();
     settings.ops.bind = "127.0.0.1:0".into();
     settings

@@ -27,6 +27,8 @@ pub enum Error {
     Tool { tool: String, output: String },
     #[error("{}: the system user {user}, as whom the servers run, cannot get there; choose a folder whose parents others may enter", path.display())]
     Unreachable { path: PathBuf, user: String },
+    #[error("the key of tokens: {0}")]
+    Key(#[source] kontor_identity::KeyError),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
 }

@@ -1,7 +1,7 @@
 //! The whole of Kontor on one machine: servers, migrations, tiers.
 
 use crate::process::{self, Process};
-use crate::{Error, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, ports};
+use crate::{Error, Identity, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, ports};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -107,6 +107,7 @@ pub struct Platform {
     projector: Tier,
     command: Tier,
     servers: PlatformServers,
+    identity: Identity,
     ports: PlatformPorts,
 }
 
@@ -128,6 +129,8 @@ impl Platform {
         let logs = folder.join("tiers");
         account::shared_folder(&logs, None)?;
 
+        let identity = Identity::in_folder(&folder.join("identity"))?;
+
         tell(Step::Begins("PostgreSQL, primary"));
         let postgres = Postgres::start(&folder.join("postgres"), ports.postgres, PostgresProfile::Platform).await?;
         tell(Step::Done);
@@ -144,10 +147,10 @@ impl Platform {
         let servers = PlatformServers { nats, redis, replica, postgres };
         // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
         let [command, projector, query] = tokio::select! {
-            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, tell) => tiers?,
+            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, &identity, tell) => tiers?,
             died = servers.died() => return Err(died),
         };
-        Ok(Platform { query, projector, command, servers, ports })
+        Ok(Platform { query, projector, command, servers, identity, ports })
     }
 
     pub fn ports(&self) -> PlatformPorts {
@@ -162,6 +165,11 @@ impl Platform {
     /// `http://127.0.0.1:<port>` of the query API.
     pub fn query_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.query)
+    }
+
+    /// Who may call the tiers.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     pub fn postgres(&self) -> &Postgres {
@@ -265,6 +273,7 @@ impl PlatformServers {
         logs: &Path,
         programs: [&Path; 3],
         ports: PlatformPorts,
+        identity: &Identity,
         tell: &mut dyn FnMut(Step<'_>),
     ) -> Result<[Tier; 3], Error> {
         tell(Step::Begins("Migrations"));
@@ -287,12 +296,14 @@ impl PlatformServers {
                 name,
             }
         };
+        let public_key = identity.settings().public_key_file.display().to_string();
         // Each tier is told no more passwords than it needs.
         let command = [
             ("LOG__URL", self.postgres.url(Role::Command)),
             ("RELAY__LOG_URL", self.postgres.url(Role::Relay)),
             ("NATS__URL", self.nats.url()),
             ("HTTP__BIND", local(ports.command)),
+            ("IDENTITY__PUBLIC_KEY_FILE", public_key.clone()),
         ];
         let projector = [
             ("PROJECTIONS__URL", self.postgres.url(Role::Projector)),
@@ -303,6 +314,7 @@ impl PlatformServers {
             ("REPLICA__URL", self.replica.url(Role::Query)),
             ("REDIS__URL", self.redis.url()),
             ("HTTP__BIND", local(ports.query)),
+            ("IDENTITY__PUBLIC_KEY_FILE", public_key),
         ];
         Ok([
             start_tier(&plan(programs[0], ports.command_ops, &command), tell).await?,

@@ -1,6 +1,6 @@
 //! The servers of one test or benchmark.
 
-use crate::{Error, Folder, Nats, Postgres, PostgresProfile, Redis};
+use crate::{Error, Folder, Identity, Nats, Postgres, PostgresProfile, Redis};
 use std::path::Path;
 
 /// A server that a test asks for.
@@ -21,6 +21,7 @@ pub struct Servers {
     postgres: Option<Postgres>,
     nats: Option<Nats>,
     redis: Option<Redis>,
+    identity: Identity,
     folder: Folder,
 }
 
@@ -37,6 +38,7 @@ impl Servers {
             PostgresProfile::Platform => Folder::temporary("servers")?,
         };
         let path = folder.path();
+        let identity = Identity::in_folder(&path.join("identity"))?;
         let wanted = |need| needs.contains(&need);
         let postgres = async {
             if !wanted(Need::Postgres) && !wanted(Need::Replica) {
@@ -64,7 +66,7 @@ impl Servers {
         // Waits for all, so that on a failure the others end before the folder goes.
         let (postgres, nats, redis) = tokio::join!(postgres, nats, redis);
         let ((postgres, replica), nats, redis) = (postgres?, nats?, redis?);
-        Ok(Servers { replica, postgres, nats, redis, folder })
+        Ok(Servers { replica, postgres, nats, redis, identity, folder })
     }
 
     /// The primary. Panics when it was not asked for, as do its three siblings.
@@ -82,6 +84,11 @@ impl Servers {
 
     pub fn redis(&self) -> &Redis {
         self.redis.as_ref().expect("the test asked for Need::Redis")
+    }
+
+    /// Who may call the tiers that the test starts.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Where the test may put files of its own, such as tiers' logs.

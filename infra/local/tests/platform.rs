@@ -1,6 +1,7 @@
 //! `kontor-local` with the real tiers, which `infra/test` builds first.
 
-use kontor_local::{Folder, PlatformPorts, http_get, ports};
+use kontor_identity::Role;
+use kontor_local::{Folder, Identity, PlatformPorts, http_get, ports};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -35,13 +36,15 @@ impl Drop for Down<'_> {
     }
 }
 
-fn register_teapot(port: u16) -> String {
+fn register_teapot(port: u16, data: &str) -> String {
+    let identity = Identity::in_folder(&Path::new(data).join("identity")).expect("the platform's key");
+    let token = identity.token("test", Role::Staff, None);
     let body = r#"{"sku":"TEAPOT","name":"Teapot"}"#;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the command API listens");
     write!(
         stream,
         "POST /v1/products HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: teapot\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+         Authorization: Bearer {token}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
     .expect("it reads");
@@ -66,7 +69,7 @@ async fn up_finds_its_data_again_until_told_to_forget_it() {
     let status = kontor_local(&["status", "--data", &data, "--json"]).output().expect("it runs");
     assert!(status.status.success() && said(&status).contains("\"ready\": true"), "{}", said(&status));
 
-    let answer = register_teapot(base);
+    let answer = register_teapot(base, &data);
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 
     let output = kontor_local(&up).output().expect("it runs");
@@ -87,7 +90,7 @@ async fn up_finds_its_data_again_until_told_to_forget_it() {
 
     let output = kontor_local(&up).output().expect("it runs");
     assert!(output.status.success(), "{}", said(&output));
-    let answer = register_teapot(base);
+    let answer = register_teapot(base, &data);
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"replayed\":true"), "{answer}");
     let mut product = (0, String::new());
     for _ in 0..200 {
@@ -103,7 +106,7 @@ async fn up_finds_its_data_again_until_told_to_forget_it() {
 
     let output = kontor_local(&up).arg("--fresh").output().expect("it runs");
     assert!(output.status.success(), "{}", said(&output));
-    let answer = register_teapot(base);
+    let answer = register_teapot(base, &data);
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
 

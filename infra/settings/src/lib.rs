@@ -20,8 +20,20 @@ pub use secret::{InvalidUrl, Secret, SecretUrl};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Every section that some tier reads. A section outside of this list (and of the tier's own) is refused.
-pub const KNOWN_SECTIONS: &[&str] =
-    &["executor", "http", "log", "nats", "ops", "projections", "query", "redis", "relay", "replica", "telemetry"];
+pub const KNOWN_SECTIONS: &[&str] = &[
+    "executor",
+    "http",
+    "identity",
+    "log",
+    "nats",
+    "ops",
+    "projections",
+    "query",
+    "redis",
+    "relay",
+    "replica",
+    "telemetry",
+];
 
 /// Names the file when the command line does not.
 pub const CONFIG_VARIABLE: &str = "KONTOR_CONFIG";

@@ -5,6 +5,7 @@ use super::report::Report;
 use crate::import::slice;
 use crate::table::{Table, grouped};
 use anyhow::{Context, bail};
+use kontor_identity::Role;
 use kontor_local::{Folder, Platform, PlatformPorts, PlatformProcess, Step};
 use serde::Deserialize;
 use std::path::Path;
@@ -91,6 +92,7 @@ fn start_importer(files: &Path, platform: &Platform) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["import", "online-retail", "--json"]).arg(files);
     command.args(["--command-url", &platform.command_url(), "--query-url", &platform.query_url()]);
+    command.env("KONTOR_TOKEN", platform.identity().token("importer", Role::Staff, None));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     command.spawn().context("cannot start the importer")
 }

@@ -10,6 +10,7 @@ use crate::table::{Table, grouped};
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
+use kontor_identity::Role as Caller;
 use kontor_local::{Folder, Platform, PlatformPorts, Role, Step};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
@@ -80,7 +81,8 @@ pub async fn measure(length: Duration) -> anyhow::Result<Seen> {
         }
     })
     .await?;
-    let api = |url: String| Api::new(&url.parse()?);
+    let token = platform.identity().token("bench", Caller::Staff, None);
+    let api = |url: String| Api::new(&url.parse()?, Some(&token));
     let (commands, queries) = (api(platform.command_url())?, api(platform.query_url())?);
     register(&commands, &queries).await?;
 

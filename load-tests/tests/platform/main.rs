@@ -4,6 +4,7 @@ mod demo;
 mod import;
 mod traces;
 
+use kontor_identity::Role;
 use kontor_load_tests::client::Api;
 use kontor_local::{Folder, Platform, PlatformPorts};
 use std::process::{Output, Stdio};
@@ -25,8 +26,14 @@ pub async fn start() -> Running {
 impl Running {
     /// The command API and the query API.
     pub fn apis(&self) -> (Api, Api) {
-        let api = |url: String| Api::new(&url.parse().expect("a URL")).expect("a client");
+        let token = self.token();
+        let api = |url: String| Api::new(&url.parse().expect("a URL"), Some(&token)).expect("a client");
         (api(self.platform.command_url()), api(self.platform.query_url()))
+    }
+
+    /// Of somebody who may do what the tests do.
+    pub fn token(&self) -> String {
+        self.platform.identity().token("test", Role::Staff, None)
     }
 
     /// `kontor-load` with `arguments` and the addresses of this platform.
@@ -38,7 +45,12 @@ impl Running {
     pub fn load_through(&self, command_url: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kontor-load"));
         command.args(arguments).args(["--command-url", command_url, "--query-url", &self.platform.query_url()]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .env("KONTOR_TOKEN", self.token())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         command
     }
 }

@@ -46,6 +46,7 @@ async fn one_command() {
     let client = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
     let request = client.post(format!("{}/v1/products", running.platform.command_url()));
     let request = request.header("Idempotency-Key", "traced").header("Content-Type", "application/json");
+    let request = request.bearer_auth(running.token());
     let request = request.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
     let answer = request.body(r#"{"sku":"MUG","name":"Mug"}"#).send().await.expect("an answer");
     assert_eq!(answer.status(), 201);

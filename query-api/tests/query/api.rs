@@ -1,11 +1,12 @@
 //! What every story needs: read models on a primary, its replica, the API on that, and words to ask.
 
 use kontor_event_store::MIGRATIONS;
+use kontor_identity::Role as Caller;
 use kontor_local::{Need, Role, Servers};
 use kontor_projection_services::migrate;
 use kontor_query_api::{QuerySettings, Service};
 use kontor_telemetry::{Health, Metrics};
-use reqwest::header::HeaderMap;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
@@ -64,13 +65,15 @@ impl Api {
         migrate(options).await.expect("the migrations run");
         let mut settings = QuerySettings::default();
         settings.replica.url = Some(servers.replica().url(Role::Query).parse().expect("a URL"));
+        settings.identity = servers.identity().settings().clone();
         settings.http.bind = "127.0.0.1:0".to_owned();
         change(&mut settings);
         let (metrics, health) = (Metrics::new(), Health::new());
         let service = Service::start(&settings, &metrics, &health).expect("it starts");
         // Somebody else may have installed the provider already. There is no TLS here, so no certificates are needed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
+        let token = servers.identity().token("test", Caller::Staff, None);
+        let client = client(Some(&token));
         let base = format!("http://{}", service.address());
         let api = Api { servers, metrics, health, base, client, _service: service };
         api.write("select 1").await; // The replica has the tables.
@@ -84,11 +87,11 @@ impl Api {
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let text = answer.text().await.expect("a body");
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") };
-        Answer { status, headers, body }
+        answer(request, path).await
+    }
+
+    pub async fn get_as_guest(&self, path: &str) -> Answer {
+        answer(client(None).get(format!("{}{path}", self.base)), path).await
     }
 
     /// 200, or the test fails.
@@ -119,6 +122,22 @@ impl Api {
         let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{sample} is missing in\n{text}")).parse().expect("a number")
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder, path: &str) -> Answer {
+    let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let text = answer.text().await.expect("a body");
+    let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") };
+    Answer { status, headers, body }
+}
+
+/// A client that is who `token` says, or a guest.
+pub fn client(token: Option<&str>) -> reqwest::Client {
+    let bearer =
+        token.map(|token| (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).expect("a token is ASCII")));
+    let client = reqwest::Client::builder().tls_certs_only([]).default_headers(HeaderMap::from_iter(bearer));
+    client.build().expect("a client")
 }
 
 /// SQL that moves the checkpoint of a projection.

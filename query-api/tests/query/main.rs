@@ -1,6 +1,7 @@
 //! The query API against a real Postgres primary and its replica: one file a story, each test with servers of its own.
 
 mod api;
+mod callers;
 mod consistency;
 mod orders;
 mod products;

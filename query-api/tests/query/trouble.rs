@@ -1,6 +1,7 @@
 //! When the replica cannot answer, clients are told, soon, and without detail.
 
 use crate::api::{Api, checkpoint, eventually};
+use kontor_local::{Folder, Identity};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,9 @@ fn kontor_query(variables: &[(&str, &str)]) -> (Option<i32>, String) {
 
 #[test]
 fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
+    let folder = Folder::temporary("key").expect("a folder");
+    let identity = Identity::in_folder(folder.path()).expect("a key");
+    let key = identity.settings().public_key_file.display().to_string();
     for (variables, told) in [
         (vec![], "kontor-query: replica.url (KONTOR_REPLICA__URL) must be set"),
         (
@@ -72,7 +76,15 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
             "kontor-query: query.wait_max_ms (KONTOR_QUERY__WAIT_MAX_MS) is 70000: must be from 0 to 60000",
         ),
         (
-            vec![("KONTOR_REPLICA__URL", "postgres://kontor_query@127.0.0.1:1/kontor"), ("KONTOR_HTTP__BIND", "here")],
+            vec![("KONTOR_REPLICA__URL", "postgres://kontor_query@127.0.0.1:1/kontor")],
+            "kontor-query: identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): token-public-key.pem: ",
+        ),
+        (
+            vec![
+                ("KONTOR_REPLICA__URL", "postgres://kontor_query@127.0.0.1:1/kontor"),
+                ("KONTOR_IDENTITY__PUBLIC_KEY_FILE", &key),
+                ("KONTOR_HTTP__BIND", "here"),
+            ],
             "kontor-query: http.bind (KONTOR_HTTP__BIND) is here: ",
         ),
     ] {

@@ -9,7 +9,7 @@ mod up;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use kontor_local::PlatformPorts;
+use kontor_local::{PlatformPorts, usual_data_folder};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,7 +62,7 @@ impl Data {
     fn folder(&self) -> anyhow::Result<PathBuf> {
         let folder = match &self.folder {
             Some(folder) => folder.clone(),
-            None => usual_folder()?,
+            None => usual_data_folder()?,
         };
         std::path::absolute(&folder).with_context(|| format!("--data {} is no path", folder.display()))
     }
@@ -87,17 +87,6 @@ struct UpOptions {
     /// This process is the one that stays in the background
     #[arg(long, hide = true)]
     in_background: bool,
-}
-
-/// The state of services belongs below /var for root (whose home the servers' users cannot enter), and into the home of
-/// others (XDG Base Directory Specification).
-fn usual_folder() -> anyhow::Result<PathBuf> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/kontor"));
-    }
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
-    Ok(state.context("neither HOME nor XDG_STATE_HOME is set: say where with --data")?.join("kontor"))
 }
 
 fn main() -> ExitCode {

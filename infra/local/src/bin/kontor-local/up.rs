@@ -4,6 +4,7 @@ use crate::UpOptions;
 use crate::console::{Console, bold, green};
 use crate::data_folder::DataFolder;
 use anyhow::{Context, bail};
+use kontor_identity::Role;
 use kontor_local::{Platform, PlatformPorts, Step, binary};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -118,6 +119,7 @@ fn state(ready: bool, ports: PlatformPorts, platform: Option<&Platform>) -> Valu
 async fn fill_demo(platform: &Platform) -> anyhow::Result<()> {
     let mut command = tokio::process::Command::new(binary("kontor-load")?);
     command.args(["demo", "--command-url", &platform.command_url(), "--query-url", &platform.query_url()]);
+    command.env("KONTOR_TOKEN", platform.identity().token("demo", Role::Staff, None));
     let status = command.kill_on_drop(true).status().await.context("cannot start kontor-load")?;
     if !status.success() {
         bail!("the demo shop could not be filled: kontor-load ended with {status}");
@@ -131,12 +133,14 @@ fn overview(platform: &Platform, data: &DataFolder, options: &UpOptions, started
     let health = |name: &str, port: u16| row(name, format!("http://127.0.0.1:{port}/readyz, /livez, /metrics"));
     let command = platform.command_url();
     let query = platform.query_url();
-    let usual = crate::usual_folder().is_ok_and(|usual| usual == data.path());
+    let usual = kontor_local::usual_data_folder().is_ok_and(|usual| usual == data.path());
     let stop = match (options.in_background, usual) {
         (false, _) => "Ctrl-C".to_owned(),
         (true, true) => "infra/down".to_owned(),
         (true, false) => format!("infra/down --data {folder}"),
     };
+    let kontor = binary("kontor").map_or_else(|_| "kontor".to_owned(), |path| path.display().to_string());
+    let data_option = if usual { String::new() } else { format!(" --data {folder}") };
     let mut text = format!("\n{} after {:.1} s\n\n", green("Kontor is ready"), started.elapsed().as_secs_f64());
     text.push_str(&row("Command API", bold(&command)));
     text.push_str(&row("Query API", bold(&query)));
@@ -157,8 +161,9 @@ fn overview(platform: &Platform, data: &DataFolder, options: &UpOptions, started
     ));
     text.push_str(&row("Logs", format!("{folder}/tiers/*.log, {folder}/*/*.log")));
     text.push_str(&format!(
-        "\nRegister a product, then read it as of that write:\n\n  \
-         position=$(curl -s {command}/v1/products --json '{{\"sku\":\"TEAPOT\",\"name\":\"Teapot\"}}' \
+        "\nSay who you are, register a product, then read it as of that write:\n\n  \
+         export KONTOR_TOKEN=$({kontor} token --role staff{data_option})\n  \
+         position=$(curl -s {command}/v1/products -H \"Authorization: Bearer $KONTOR_TOKEN\" --json '{{\"sku\":\"TEAPOT\",\"name\":\"Teapot\"}}' \
          -H 'Idempotency-Key: first-teapot' | grep -o '\"position\":[0-9]*' | cut -d: -f2)\n  \
          curl -s {query}/v1/products/TEAPOT -H \"Kontor-Min-Position: $position\"\n\n{stop} stops everything; the data stays."
     ));

@@ -1,0 +1,62 @@
+//! `kontor`: the tool of operators and analysts. Each subcommand's `--help` has examples.
+
+mod token;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The tool of those who run Kontor.
+#[derive(Parser)]
+#[command(name = "kontor", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Print a token that says who calls, signed with the local platform's key.
+    #[command(after_help = token::EXAMPLES)]
+    Token(token::TokenOptions),
+    /// Make the key that signs tokens, if it is not there; print where its public half is.
+    #[command(after_help = "Example:\n  export KONTOR_IDENTITY__PUBLIC_KEY_FILE=$(kontor key)")]
+    Key(token::Data),
+    /// Print the completion script of a shell.
+    #[command(after_help = "Example:\n  source <(kontor completions bash)")]
+    Completions { shell: clap_complete::Shell },
+}
+
+fn main() -> ExitCode {
+    let CommandLine { task } = CommandLine::parse();
+    let said = match task {
+        Task::Token(options) => token::token(options),
+        Task::Key(data) => token::key(&data),
+        Task::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);
+            Ok(String::from_utf8_lossy(&script).trim_end().to_owned())
+        }
+    };
+    match said {
+        // Whoever reads may have had enough.
+        Ok(text) => match writeln!(std::io::stdout().lock(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            eprintln!("kontor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+}
