@@ -113,6 +113,10 @@ business_id! {
     /// A way of shipping, such as `standard`.
     ShippingMethodId
 }
+business_id! {
+    /// What a product is for the tax office, such as `standard` or `books`.
+    TaxClass
+}
 uuid_id! {
     /// An order.
     OrderId

@@ -19,6 +19,7 @@ mod scenario;
 
 pub use ids::{
     CancellationId, CartId, CustomerId, LocationId, OrderId, PaymentId, ReturnId, ShippingMethodId, Sku, SubjectId,
+    TaxClass,
 };
 pub use money::{Currency, Money};
 pub use quantity::Quantity;
