@@ -4,6 +4,7 @@
 //! adapter, tests. Times, prices and new ids arrive in the command.
 
 pub mod cancellation;
+pub mod cart;
 pub mod ids;
 pub mod money;
 pub mod order;
