@@ -3,6 +3,7 @@
 //! A cart knows no prices: they are asked for when it is looked at, and agreed to when it is checked out.
 
 mod check_out;
+mod merge;
 
 pub use check_out::{CheckOut, CheckedOut};
 
@@ -22,8 +23,8 @@ pub const UNITS_MAX: u64 = 1_000_000;
 
 /// What has happened to one cart. Stored and published: a field may be added, none renamed or removed.
 ///
-/// `changed_at` (UTC) is when the buyer last did something, so that who waits for a cart to be left needs no other event.
-/// A change to an abandoned cart also takes it up again: what is not abandoned last is open.
+/// `changed_at` (UTC) is when the buyer last did something, so that who waits for a cart to be left needs no other
+/// event. A change to an abandoned cart also takes it up again: what is not abandoned last is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum CartEvent {
     /// The cart exists from now on, without lines.
@@ -321,65 +322,6 @@ impl Cart {
         }
     }
 
-    /// Takes over another cart's lines. `None`: they were taken over before.
-    ///
-    /// Where both have a SKU the larger quantity wins: whoever filled both carts meant to buy it once, and too many units
-    /// are seen at check-out, whereas missing ones are not. Addresses stay behind: they are sealed for another subject.
-    fn merge(
-        &self,
-        source: CartId,
-        currency: Currency,
-        lines: Vec<CartLine>,
-        changed_at: DateTime<Utc>,
-    ) -> Result<Option<CartEvent>, CartError> {
-        if self.merged.contains(&source) {
-            return Ok(None);
-        }
-        let opened = self.changeable()?;
-        if source == opened.cart_id {
-            return Err(CartError::MergedIntoItself);
-        }
-        if currency != opened.currency {
-            return Err(CartError::Currency { expected: opened.currency, found: currency });
-        }
-        let mut changed = BTreeMap::<Sku, Quantity>::new();
-        for CartLine { sku, quantity } in lines {
-            if quantity.units() > UNITS_MAX {
-                return Err(CartError::TooManyUnits { sku, quantity });
-            }
-            if quantity > self.wanted(&sku) {
-                let larger = changed.entry(sku).or_default();
-                *larger = quantity.max(*larger);
-            }
-        }
-        let lines = self.lines.len() + changed.keys().filter(|sku| !self.lines.contains_key(*sku)).count();
-        if lines > LINES_MAX {
-            return Err(CartError::TooManyLines { lines });
-        }
-        let lines = changed.into_iter().map(|(sku, quantity)| CartLine { sku, quantity }).collect();
-        Ok(Some(CartEvent::Merged { source, lines, changed_at }))
-    }
-
-    /// Ends the cart in favour of `target`. `None`: it has ended there.
-    fn close_into(
-        &self,
-        target: CartId,
-        customer_id: Option<CustomerId>,
-        changed_at: DateTime<Utc>,
-    ) -> Result<Option<CartEvent>, CartError> {
-        if self.status == (Status::ClosedInto { target }) {
-            return Ok(None);
-        }
-        let opened = self.changeable()?;
-        if target == opened.cart_id {
-            return Err(CartError::MergedIntoItself);
-        }
-        if self.customer_id.is_some() && self.customer_id != customer_id {
-            return Err(CartError::OwnedByAnother);
-        }
-        Ok(Some(CartEvent::ClosedInto { target, customer_id, changed_at }))
-    }
-
     /// `None`: it is this one already; and likewise for what follows.
     fn set_email(&self, email: Personal, changed_at: DateTime<Utc>) -> Result<Option<CartEvent>, CartError> {
         self.changeable()?;
@@ -414,8 +356,8 @@ impl Cart {
         Ok(is_new.then_some(CartEvent::ShippingMethodChosen { method, changed_at }))
     }
 
-    /// Marks the cart as left behind. `None`: it is. The next change takes it up again, without being told to: who comes
-    /// back finds the lines, and may check out.
+    /// Marks the cart as left behind. `None`: it is. The next change takes it up again, without being told to: who
+    /// comes back finds the lines, and may check out.
     fn abandon(&self, idle: TimeDelta, now: DateTime<Utc>) -> Result<Option<CartEvent>, CartError> {
         if self.status == Status::Abandoned {
             return Ok(None);
@@ -580,7 +522,7 @@ mod tests {
         Address { country: country(code), addressee: personal("street and town") }
     }
 
-    fn customer(text: &str) -> CustomerId {
+    pub fn customer(text: &str) -> CustomerId {
         text.parse().expect("a valid customer")
     }
 
@@ -588,7 +530,7 @@ mod tests {
         opened_for(None)
     }
 
-    fn opened_for(customer_id: Option<CustomerId>) -> CartEvent {
+    pub fn opened_for(customer_id: Option<CustomerId>) -> CartEvent {
         CartEvent::Opened(Opened { cart_id: CART_A, customer_id, currency: Currency::GBP, opened_at: noon() })
     }
 
@@ -608,20 +550,8 @@ mod tests {
         CartCommand::Assign { customer_id: customer(text), changed_at: noon() }
     }
 
-    fn merge(source: CartId, lines: Vec<CartLine>) -> CartCommand {
+    pub fn merge(source: CartId, lines: Vec<CartLine>) -> CartCommand {
         CartCommand::Merge { source, currency: Currency::GBP, lines, changed_at: noon() }
-    }
-
-    fn merged(lines: Vec<CartLine>) -> CartEvent {
-        CartEvent::Merged { source: CART_B, lines, changed_at: noon() }
-    }
-
-    fn close_into(target: CartId, customer_id: Option<&str>) -> CartCommand {
-        CartCommand::CloseInto { target, customer_id: customer_id.map(customer), changed_at: noon() }
-    }
-
-    fn closed_into(target: CartId) -> CartEvent {
-        CartEvent::ClosedInto { target, customer_id: None, changed_at: noon() }
     }
 
     fn abandon(idle_minutes: i64, now: DateTime<Utc>) -> CartCommand {
@@ -646,7 +576,7 @@ mod tests {
             set_quantity("MUG", 7),
             assign("C1"),
             merge(CART_B, vec![line("MUG", 7)]),
-            close_into(CART_B, None),
+            CartCommand::CloseInto { target: CART_B, customer_id: None, changed_at },
             CartCommand::SetEmail { email: personal("another e-mail"), changed_at },
             CartCommand::SetShippingAddress { address: address("FR"), changed_at },
             CartCommand::SetBillingAddress { address: address("FR"), changed_at },
@@ -729,69 +659,6 @@ mod tests {
         given::<Cart>([opened(), assigned]).when(assign("C2")).then_refused(CartError::OwnedByAnother);
         given::<Cart>([opened_for(Some(customer("C1")))]).when(assign("C1")).then_nothing();
         given::<Cart>([]).when(assign("C1")).then_refused(CartError::Unknown);
-    }
-
-    #[test]
-    fn of_two_quantities_the_larger_one_wins() {
-        let source = vec![line("CUP", 1), line("MUG", 1), line("PLATE", 5)];
-        given::<Cart>([opened(), set("MUG", 2, 0), set("PLATE", 4, 0)])
-            .when(merge(CART_B, source))
-            .then(merged(vec![line("CUP", 1), line("PLATE", 5)]));
-        given::<Cart>([opened()])
-            .when(merge(CART_B, vec![line("MUG", 3), line("MUG", 2), line("CUP", 0)]))
-            .then(merged(vec![line("MUG", 3)]));
-    }
-
-    #[test]
-    fn a_cart_is_merged_once_even_if_its_lines_were_removed_since() {
-        let lines = || vec![line("MUG", 2)];
-        given::<Cart>([opened(), merged(lines())]).when(merge(CART_B, lines())).then_nothing();
-        given::<Cart>([opened(), merged(lines()), set("MUG", 0, 2)]).when(merge(CART_B, lines())).then_nothing();
-        given::<Cart>([opened()]).when(merge(CART_B, vec![])).then(merged(vec![]));
-    }
-
-    #[test]
-    fn a_cart_that_cannot_be_merged_is_refused() {
-        given::<Cart>([]).when(merge(CART_B, vec![])).then_refused(CartError::Unknown);
-        given::<Cart>([opened()]).when(merge(CART_A, vec![])).then_refused(CartError::MergedIntoItself);
-        let in_euro = CartCommand::Merge { source: CART_B, currency: euro(), lines: vec![], changed_at: noon() };
-        given::<Cart>([opened()])
-            .when(in_euro)
-            .then_refused(CartError::Currency { expected: Currency::GBP, found: euro() });
-    }
-
-    #[test]
-    fn a_merged_cart_points_to_where_its_lines_are() {
-        given::<Cart>([opened()]).when(close_into(CART_B, None)).then(closed_into(CART_B));
-        given::<Cart>([opened(), closed_into(CART_B)]).when(close_into(CART_B, None)).then_nothing();
-        let elsewhere = CartId(Uuid::from_u128(0xC));
-        given::<Cart>([opened(), closed_into(CART_B)])
-            .when(close_into(elsewhere, None))
-            .then_refused(CartError::ClosedInto { target: CART_B });
-        given::<Cart>([opened()]).when(close_into(CART_A, None)).then_refused(CartError::MergedIntoItself);
-        given::<Cart>([]).when(close_into(CART_B, None)).then_refused(CartError::Unknown);
-    }
-
-    #[test]
-    fn nobody_takes_over_the_cart_of_another_customer() {
-        let theirs = || [opened_for(Some(customer("C1")))];
-        given::<Cart>(theirs()).when(close_into(CART_B, Some("C2"))).then_refused(CartError::OwnedByAnother);
-        given::<Cart>(theirs()).when(close_into(CART_B, None)).then_refused(CartError::OwnedByAnother);
-        let customer_id = Some(customer("C1"));
-        given::<Cart>(theirs()).when(close_into(CART_B, Some("C1"))).then(CartEvent::ClosedInto {
-            target: CART_B,
-            customer_id,
-            changed_at: noon(),
-        });
-    }
-
-    #[test]
-    fn a_merged_cart_changes_no_more() {
-        for command in changes().into_iter().filter(|command| !matches!(command, CartCommand::CloseInto { .. })) {
-            given::<Cart>([opened(), closed_into(CART_B)])
-                .when(command)
-                .then_refused(CartError::ClosedInto { target: CART_B });
-        }
     }
 
     #[test]

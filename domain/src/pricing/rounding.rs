@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-/// The `numerator / denominator` of each of `amounts`, in whole minor units and in their order. The parts add up to that
-/// fraction of the sum, rounded half up; each is off by less than one unit.
+/// The `numerator / denominator` of each of `amounts`, in whole minor units and in their order. The parts add up to
+/// that fraction of the sum, rounded half up; each is off by less than one unit.
 ///
 /// The largest remainder method (Hamilton's; M. L. Balinski and H. P. Young, Fair Representation, 1982): each part is
 /// rounded down, and what is then missing goes, a unit each, to those that lost most. Of equal losers, to the earlier.

@@ -14,16 +14,16 @@ pub struct TaxRules {
     /// Whether prices, of goods and of shipping, include tax. Where they do, a customer pays the same in every country.
     pub prices_include_tax: bool,
     pub shipping: ShippingTax,
-    /// The rate of each class in each country. Where nothing is due that must be said with a rate of 0: what is not said
-    /// is refused, so that a forgotten rate cannot become tax that the shop owes.
+    /// The rate of each class in each country. Where nothing is due that must be said with a rate of 0: what is not
+    /// said is refused, so that a forgotten rate cannot become tax that the shop owes.
     pub rates: BTreeMap<CountryCode, BTreeMap<TaxClass, BasisPoints>>,
 }
 
 /// How shipping is taxed.
 ///
-/// It is ancillary to the goods and shares their rate (Court of Justice of the EU, C-349/96, Card Protection Plan). Where
-/// goods of several rates travel together it takes the highest of them: never too little tax, and one rate on the invoice,
-/// which sharing it out by value would not give.
+/// It is ancillary to the goods and shares their rate (Court of Justice of the EU, C-349/96, Card Protection Plan).
+/// Where goods of several rates travel together it takes the highest of them: never too little tax, and one rate on the
+/// invoice, which sharing it out by value would not give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShippingTax {
@@ -63,8 +63,8 @@ impl TaxRules {
 
     /// Tells the tax of each charge apart, in their order.
     ///
-    /// All that has one rate is taxed as one sum and rounded half up, as a European invoice has it (EN 16931, BR-CO-17);
-    /// each charge then gets its part by largest remainder, of equals the earlier.
+    /// All that has one rate is taxed as one sum and rounded half up, as a European invoice has it (EN 16931,
+    /// BR-CO-17); each charge then gets its part by largest remainder, of equals the earlier.
     pub(super) fn tax(&self, charges: &[Charge]) -> Result<Vec<Taxed>, PricingError> {
         let mut places_by_rate = BTreeMap::<BasisPoints, Vec<usize>>::new();
         for (place, charge) in charges.iter().enumerate() {
