@@ -117,6 +117,22 @@ business_id! {
     /// What a product is for the tax office, such as `standard` or `books`.
     TaxClass
 }
+
+impl LocationId {
+    /// Where stock is kept when nobody names a place, and where all of it was before there were several.
+    pub const MAIN: LocationId = LocationId(CompactString::const_new("main"));
+
+    pub fn is_main(&self) -> bool {
+        *self == Self::MAIN
+    }
+}
+
+impl Default for LocationId {
+    fn default() -> Self {
+        Self::MAIN
+    }
+}
+
 uuid_id! {
     /// An order.
     OrderId
