@@ -4,7 +4,6 @@ use crate::{OrderId, Quantity, text::Reference};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What has happened to one SKU's stock. Stored and published: a field may be added, none renamed or removed.
 ///
@@ -82,7 +81,7 @@ pub struct Stock {
     shipped: Quantity,
     on_hand: Quantity,
     available: Quantity,
-    reservations: BTreeMap<OrderId, Quantity>,
+    reservations: imbl::OrdMap<OrderId, Quantity>,
 }
 
 impl Stock {
