@@ -8,7 +8,7 @@ use kontor_domain::cancellation::{Cancellation, CancellationCommand, Cancellatio
 use kontor_domain::order::{Fulfilment, Line, Order, OrderCommand, OrderError, demand};
 use kontor_domain::stock::StockCommand;
 use kontor_domain::text::{Country, Reason, Reference};
-use kontor_domain::{CancellationId, CustomerId, OrderId};
+use kontor_domain::{CancellationId, CustomerId, LocationId, OrderId};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ impl Decision for PlaceOrder {
         }
         for (sku, quantity) in demand(&self.lines).map_err(OrderError::Lines)? {
             let command = match self.fulfilment {
-                Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity },
+                Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity, expires_at: None },
                 Fulfilment::Ship => StockCommand::ShipUnreserved { order_id, quantity },
             };
             stock::handle(unit, &sku, command).await?;
@@ -124,7 +124,8 @@ impl Decision for BookCancellation {
             return Ok(());
         }
         for (sku, quantity) in demand(&self.lines).map_err(CancellationError::Lines)? {
-            let receive = StockCommand::Receive { quantity, reference: self.reference.clone() };
+            let reference = self.reference.clone();
+            let receive = StockCommand::Receive { quantity, reference, location: LocationId::MAIN };
             stock::handle(unit, &sku, receive).await?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use crate::executor::{Decision, Stop, Unit};
 use crate::refusal::Refusal;
 use kontor_domain::stock::{Stock, StockCommand};
 use kontor_domain::text::Reference;
-use kontor_domain::{OrderId, Quantity, Sku};
+use kontor_domain::{LocationId, OrderId, Quantity, Sku};
 use serde::Deserialize;
 
 /// `POST /v1/stock/{sku}/receive`, `receive-stock`.
@@ -43,14 +43,15 @@ pub struct ShipStock {
 
 impl Decision for ReceiveStock {
     async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        let command = StockCommand::Receive { quantity: self.quantity, reference: self.reference.clone() };
-        handle(unit, &self.sku, command).await
+        let (quantity, reference) = (self.quantity, self.reference.clone());
+        handle(unit, &self.sku, StockCommand::Receive { quantity, reference, location: LocationId::MAIN }).await
     }
 }
 
 impl Decision for ReserveStock {
     async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        handle(unit, &self.sku, StockCommand::Reserve { order_id: self.order_id, quantity: self.quantity }).await
+        let (order_id, quantity) = (self.order_id, self.quantity);
+        handle(unit, &self.sku, StockCommand::Reserve { order_id, quantity, expires_at: None }).await
     }
 }
 
@@ -62,7 +63,7 @@ impl Decision for ReleaseStock {
 
 impl Decision for ShipStock {
     async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        handle(unit, &self.sku, StockCommand::Ship { order_id: self.order_id }).await
+        handle(unit, &self.sku, StockCommand::Ship { order_id: self.order_id, quantity: None }).await
     }
 }
 

@@ -1,32 +1,161 @@
-//! Stock of one SKU: received, set aside for orders, shipped. Never negative.
+//! Stock of one SKU, at one or several locations: received, counted, set aside for orders, shipped, taken back.
+//!
+//! What holds after every event: received + found - lost = on hand + shipped - returned; on hand = available + set aside,
+//! in all and at each location; nothing is below 0. And after every command: while an order waits for back-ordered
+//! units, none is available.
 
-use crate::{OrderId, Quantity, text::Reference};
+mod back_orders;
+mod goods;
+mod locations;
+mod reservations;
+#[cfg(test)]
+mod tests;
+
+pub use locations::Shares;
+pub use reservations::RESERVATION_TTL;
+
+use crate::text::{Reason, Reference};
+use crate::{LocationId, OrderId, Quantity};
+use chrono::{DateTime, Utc};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
+use locations::{Places, together, without};
+use reservations::Reservation;
 use serde::{Deserialize, Serialize};
 
 /// What has happened to one SKU's stock. Stored and published: a field may be added, none renamed or removed.
 ///
-/// `on_hand_after` counts the units in the building, `available_after` those of them that no order holds.
+/// `on_hand_after` counts the units in the building, `available_after` those of them that no order holds; every event
+/// says the latter, so that a reader need only assign it. `shares` tells which location the `quantity` units are at.
+/// `back_ordered_after` counts the units that orders wait for. A field that is absent is 0, none, or the location `main`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum StockEvent {
-    /// `quantity` units came in: a delivery, or goods taken back.
-    Received { quantity: Quantity, reference: Option<Reference>, on_hand_after: Quantity, available_after: Quantity },
-    /// `quantity` units are set aside for the order. They are still in the building.
-    Reserved { order_id: OrderId, quantity: Quantity, available_after: Quantity },
-    /// The order's units are on sale again.
-    Released { order_id: OrderId, quantity: Quantity, available_after: Quantity },
-    /// The order's units have left the building.
-    Shipped { order_id: OrderId, quantity: Quantity, on_hand_after: Quantity, available_after: Quantity },
+    /// `quantity` units came in: a delivery, or goods taken back without naming their order.
+    Received {
+        quantity: Quantity,
+        reference: Option<Reference>,
+        on_hand_after: Quantity,
+        available_after: Quantity,
+        #[serde(default, skip_serializing_if = "LocationId::is_main")]
+        location: LocationId,
+    },
+    /// There are more or fewer units than was booked.
+    Adjusted {
+        change: Change,
+        reason: Reason,
+        on_hand_after: Quantity,
+        available_after: Quantity,
+        #[serde(default, skip_serializing_if = "LocationId::is_main")]
+        location: LocationId,
+    },
+    /// `quantity` units that no order holds are now at another location.
+    Transferred {
+        quantity: Quantity,
+        from: LocationId,
+        to: LocationId,
+        reference: Option<Reference>,
+        on_hand_after: Quantity,
+        available_after: Quantity,
+    },
+    /// `quantity` units are set aside for the order. They are still in the building. It waits for `back_ordered` more.
+    /// At `expires_at` (UTC) others may have them; `None`: never.
+    Reserved {
+        order_id: OrderId,
+        quantity: Quantity,
+        available_after: Quantity,
+        #[serde(default, skip_serializing_if = "Shares::are_at_main")]
+        shares: Shares,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        back_ordered: Quantity,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        back_ordered_after: Quantity,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<DateTime<Utc>>,
+    },
+    /// `quantity` units that the order waited for are set aside for it. It waits for `back_ordered` more.
+    Filled {
+        order_id: OrderId,
+        quantity: Quantity,
+        available_after: Quantity,
+        #[serde(default, skip_serializing_if = "Shares::are_at_main")]
+        shares: Shares,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        back_ordered: Quantity,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        back_ordered_after: Quantity,
+    },
+    /// The order's reservation, of `quantity` units with those that it waits for, does not expire any more.
+    Confirmed { order_id: OrderId, quantity: Quantity, available_after: Quantity },
+    /// The order's units are on sale again. It does not wait any more for `back_ordered` others.
+    Released {
+        order_id: OrderId,
+        quantity: Quantity,
+        available_after: Quantity,
+        #[serde(default)]
+        cause: ReleaseCause,
+        #[serde(default, skip_serializing_if = "Shares::are_at_main")]
+        shares: Shares,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        back_ordered: Quantity,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        back_ordered_after: Quantity,
+    },
+    /// The order's units have left the building. It is still to get `remaining` of those that it reserved.
+    Shipped {
+        order_id: OrderId,
+        quantity: Quantity,
+        on_hand_after: Quantity,
+        available_after: Quantity,
+        #[serde(default, skip_serializing_if = "Shares::are_at_main")]
+        shares: Shares,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        remaining: Quantity,
+    },
+    /// Units that were shipped to the order have come back and are on sale again.
+    Returned {
+        order_id: OrderId,
+        quantity: Quantity,
+        on_hand_after: Quantity,
+        available_after: Quantity,
+        #[serde(default, skip_serializing_if = "LocationId::is_main")]
+        location: LocationId,
+    },
+    /// From now on orders may wait for `up_to` units in all; 0: for none.
+    BackOrdersLimited { up_to: Quantity, available_after: Quantity },
+}
+
+/// By how many units a count or a find differs from what was booked. At least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    Up(Quantity),
+    Down(Quantity),
+}
+
+/// Why an order's units are on sale again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseCause {
+    /// Somebody asked for it: the order was cancelled, or its payment failed.
+    #[default]
+    Requested,
+    /// Its time was up.
+    Expired,
 }
 
 impl DomainEvent for StockEvent {
     fn event_type(&self) -> String {
         match self {
             StockEvent::Received { .. } => "Received",
+            StockEvent::Adjusted { .. } => "Adjusted",
+            StockEvent::Transferred { .. } => "Transferred",
             StockEvent::Reserved { .. } => "Reserved",
+            StockEvent::Filled { .. } => "Filled",
+            StockEvent::Confirmed { .. } => "Confirmed",
             StockEvent::Released { .. } => "Released",
             StockEvent::Shipped { .. } => "Shipped",
+            StockEvent::Returned { .. } => "Returned",
+            StockEvent::BackOrdersLimited { .. } => "BackOrdersLimited",
         }
         .to_owned()
     }
@@ -41,22 +170,64 @@ pub enum StockCommand {
     Receive {
         quantity: Quantity,
         reference: Option<Reference>,
+        location: LocationId,
     },
+    /// Books what was found or is missing at the location.
+    Adjust {
+        location: LocationId,
+        change: Change,
+        reason: Reason,
+    },
+    /// Books what a count at the location has shown, those for orders included.
+    Count {
+        location: LocationId,
+        counted: Quantity,
+        reason: Reason,
+    },
+    /// Moves units that no order holds.
+    Transfer {
+        quantity: Quantity,
+        from: LocationId,
+        to: LocationId,
+        reference: Option<Reference>,
+    },
+    /// Sets units aside until `expires_at`; `None`: until they are shipped or released.
     Reserve {
         order_id: OrderId,
         quantity: Quantity,
+        expires_at: Option<DateTime<Utc>>,
+    },
+    /// Keeps the reservation beyond its time: the order is paid.
+    Confirm {
+        order_id: OrderId,
     },
     Release {
         order_id: OrderId,
     },
-    /// Ships what the order has reserved.
+    /// Releases a reservation whose time is up at `now`.
+    Expire {
+        order_id: OrderId,
+        now: DateTime<Utc>,
+    },
+    /// Ships that many of the units that the order has reserved; `None`: all that are left.
     Ship {
         order_id: OrderId,
+        quantity: Option<Quantity>,
     },
     /// Ships at once what no order holds: goods handed over the counter, or trade recorded after the fact.
     ShipUnreserved {
         order_id: OrderId,
         quantity: Quantity,
+    },
+    /// Takes back what was shipped to the order, fit to be sold again.
+    Return {
+        order_id: OrderId,
+        quantity: Quantity,
+        location: LocationId,
+    },
+    /// Allows orders to wait for `up_to` units in all; 0: for none, as at first.
+    LimitBackOrders {
+        up_to: Quantity,
     },
 }
 
@@ -65,23 +236,52 @@ pub enum StockCommand {
 pub enum StockError {
     #[error("{requested} units requested, {available} available")]
     Insufficient { requested: Quantity, available: Quantity },
+    #[error("{requested} units requested, {available} available, {left} may still be back-ordered")]
+    BackOrdersFull { requested: Quantity, available: Quantity, left: Quantity },
+    #[error("{requested} units requested, {available} available at {location}")]
+    InsufficientAt { location: LocationId, requested: Quantity, available: Quantity },
+    #[error("{fewer} units fewer at {location} are not possible, orders hold {reserved} of the {on_hand} there")]
+    BelowReserved { location: LocationId, fewer: Quantity, on_hand: Quantity, reserved: Quantity },
+    #[error("the units are at {location} already")]
+    SameLocation { location: LocationId },
     #[error("the order already holds {held} units")]
     ReservedDifferently { held: Quantity },
     #[error("the order holds no units of this SKU")]
     NotReserved,
+    #[error("{requested} units requested, the order holds {held}")]
+    MoreThanReserved { requested: Quantity, held: Quantity },
+    #[error("{requested} units requested, {filled} of the order's have come in")]
+    BackOrdered { requested: Quantity, filled: Quantity },
+    #[error("the reservation is confirmed and does not expire")]
+    Confirmed,
+    #[error("the reservation does not expire before {}", expires_at.to_rfc3339())]
+    NotYetExpired { expires_at: DateTime<Utc> },
+    #[error("{requested} units requested, {shipped} have been shipped to the order and not come back")]
+    MoreThanShipped { requested: Quantity, shipped: Quantity },
     #[error("the quantity must be at least 1")]
     NothingToMove,
     #[error("{quantity} units more would be above the largest stock, {} units", Quantity::MAX)]
     TooMany { quantity: Quantity },
 }
 
+/// The maps with an entry for each order share their unchanged parts with their clones.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {
     received: Quantity,
+    found: Quantity,
+    lost: Quantity,
     shipped: Quantity,
+    returned: Quantity,
     on_hand: Quantity,
     available: Quantity,
-    reservations: imbl::OrdMap<OrderId, Quantity>,
+    back_ordered: Quantity,
+    back_ordered_max: Quantity,
+    places: Places,
+    reservations: imbl::OrdMap<OrderId, Reservation>,
+    /// Those of the orders that wait for back-ordered units, longest first.
+    waiting: imbl::Vector<OrderId>,
+    /// Units that each order may bring back. It grows with the orders, so it is one number for each.
+    shipped_to: imbl::OrdMap<OrderId, Quantity>,
 }
 
 impl Stock {
@@ -90,82 +290,26 @@ impl Stock {
         self.available
     }
 
-    /// Whether anything was ever received: a SKU without stock is not on sale.
+    /// Whether there ever was anything: a SKU without stock is not on sale.
     pub fn is_known(&self) -> bool {
-        !self.received.is_zero()
+        !self.received.is_zero() || !self.found.is_zero()
     }
 
     fn decide(&self, command: StockCommand) -> Result<Option<StockEvent>, StockError> {
         match command {
-            StockCommand::Receive { quantity, reference } => self.receive(quantity, reference),
-            StockCommand::Reserve { order_id, quantity } => self.reserve(order_id, quantity),
+            StockCommand::Receive { quantity, reference, location } => self.receive(quantity, reference, location),
+            StockCommand::Adjust { location, change, reason } => self.adjust(location, change, reason),
+            StockCommand::Count { location, counted, reason } => self.count(location, counted, reason),
+            StockCommand::Transfer { quantity, from, to, reference } => self.transfer(quantity, from, to, reference),
+            StockCommand::Reserve { order_id, quantity, expires_at } => self.reserve(order_id, quantity, expires_at),
+            StockCommand::Confirm { order_id } => self.confirm(order_id),
             StockCommand::Release { order_id } => self.release(order_id),
-            StockCommand::Ship { order_id } => self.ship(order_id),
+            StockCommand::Expire { order_id, now } => self.expire(order_id, now),
+            StockCommand::Ship { order_id, quantity } => self.ship(order_id, quantity),
             StockCommand::ShipUnreserved { order_id, quantity } => self.ship_unreserved(order_id, quantity),
+            StockCommand::Return { order_id, quantity, location } => self.take_back(order_id, quantity, location),
+            StockCommand::LimitBackOrders { up_to } => self.limit_back_orders(up_to),
         }
-    }
-
-    /// Takes units in. Every delivery counts: only the command's idempotency key tells a retry from a second one.
-    fn receive(&self, quantity: Quantity, reference: Option<Reference>) -> Result<Option<StockEvent>, StockError> {
-        at_least_one(quantity)?;
-        self.received.checked_add(quantity).ok_or(StockError::TooMany { quantity })?;
-        Ok(Some(StockEvent::Received {
-            quantity,
-            reference,
-            on_hand_after: sum(self.on_hand, quantity),
-            available_after: sum(self.available, quantity),
-        }))
-    }
-
-    /// Sets `quantity` units aside for an order. `None`: they already are, so a retry changes nothing.
-    fn reserve(&self, order_id: OrderId, quantity: Quantity) -> Result<Option<StockEvent>, StockError> {
-        match self.reservations.get(&order_id) {
-            Some(&held) if held == quantity => return Ok(None),
-            Some(&held) => return Err(StockError::ReservedDifferently { held }),
-            None => at_least_one(quantity)?,
-        }
-        let available_after = self.take(quantity)?;
-        Ok(Some(StockEvent::Reserved { order_id, quantity, available_after }))
-    }
-
-    /// Puts the order's units back on sale.
-    fn release(&self, order_id: OrderId) -> Result<Option<StockEvent>, StockError> {
-        let quantity = self.held_by(order_id)?;
-        Ok(Some(StockEvent::Released { order_id, quantity, available_after: sum(self.available, quantity) }))
-    }
-
-    /// Sends the order its units.
-    fn ship(&self, order_id: OrderId) -> Result<Option<StockEvent>, StockError> {
-        let quantity = self.held_by(order_id)?;
-        Ok(Some(StockEvent::Shipped {
-            order_id,
-            quantity,
-            on_hand_after: difference(self.on_hand, quantity),
-            available_after: self.available, // They left it when they were reserved.
-        }))
-    }
-
-    /// Hands `quantity` units over at once.
-    fn ship_unreserved(&self, order_id: OrderId, quantity: Quantity) -> Result<Option<StockEvent>, StockError> {
-        at_least_one(quantity)?;
-        if let Some(&held) = self.reservations.get(&order_id) {
-            return Err(StockError::ReservedDifferently { held });
-        }
-        let available_after = self.take(quantity)?;
-        Ok(Some(StockEvent::Shipped {
-            order_id,
-            quantity,
-            on_hand_after: difference(self.on_hand, quantity),
-            available_after,
-        }))
-    }
-
-    fn take(&self, requested: Quantity) -> Result<Quantity, StockError> {
-        self.available.checked_sub(requested).ok_or(StockError::Insufficient { requested, available: self.available })
-    }
-
-    fn held_by(&self, order_id: OrderId) -> Result<Quantity, StockError> {
-        self.reservations.get(&order_id).copied().ok_or(StockError::NotReserved)
     }
 }
 
@@ -173,12 +317,16 @@ fn at_least_one(quantity: Quantity) -> Result<(), StockError> {
     if quantity.is_zero() { Err(StockError::NothingToMove) } else { Ok(()) }
 }
 
+fn is_zero(quantity: &Quantity) -> bool {
+    quantity.is_zero()
+}
+
 fn sum(a: Quantity, b: Quantity) -> Quantity {
-    a.checked_add(b).expect("on hand and available are at most what was received, which has a largest")
+    a.checked_add(b).expect("all that ever came in has a largest, and so has what orders may wait for")
 }
 
 fn difference(a: Quantity, b: Quantity) -> Quantity {
-    a.checked_sub(b).expect("what is reserved or available is on hand")
+    a.checked_sub(b).expect("what is reserved or available is on hand, and what goes was there")
 }
 
 impl Aggregate for Stock {
@@ -192,165 +340,116 @@ impl Aggregate for Stock {
         if let Some(event) = self.decide(command)? {
             sink.write(event, self).await;
         }
+        // Whatever the command has made available belongs to those who wait, before the next command can take it.
+        while let Some(filled) = self.fill_next() {
+            sink.write(filled, self).await;
+        }
         Ok(())
     }
 
     fn apply(&mut self, event: StockEvent) {
         match event {
-            StockEvent::Received { quantity, on_hand_after, available_after, .. } => {
+            StockEvent::Received { quantity, location, on_hand_after, available_after, .. } => {
                 self.received = sum(self.received, quantity);
+                self.places.arrive(location, quantity);
                 (self.on_hand, self.available) = (on_hand_after, available_after);
             }
-            StockEvent::Reserved { order_id, quantity, available_after } => {
-                self.reservations.insert(order_id, quantity);
-                self.available = available_after;
-            }
-            StockEvent::Released { order_id, available_after, .. } => {
-                self.reservations.remove(&order_id);
-                self.available = available_after;
-            }
-            StockEvent::Shipped { order_id, quantity, on_hand_after, available_after } => {
-                self.reservations.remove(&order_id);
-                self.shipped = sum(self.shipped, quantity);
-                (self.on_hand, self.available) = (on_hand_after, available_after);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenario::{given, handle};
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    const ORDER_A: OrderId = OrderId(Uuid::from_u128(0xA));
-    const ORDER_B: OrderId = OrderId(Uuid::from_u128(0xB));
-
-    fn units(n: u64) -> Quantity {
-        Quantity::new(n).expect("few units")
-    }
-
-    fn received(n: u64) -> StockEvent {
-        StockEvent::Received { quantity: units(n), reference: None, on_hand_after: units(n), available_after: units(n) }
-    }
-
-    fn reserved(order_id: OrderId, n: u64, left: u64) -> StockEvent {
-        StockEvent::Reserved { order_id, quantity: units(n), available_after: units(left) }
-    }
-
-    fn reserve(order_id: OrderId, n: u64) -> StockCommand {
-        StockCommand::Reserve { order_id, quantity: units(n) }
-    }
-
-    fn ship_unreserved(order_id: OrderId, n: u64) -> StockCommand {
-        StockCommand::ShipUnreserved { order_id, quantity: units(n) }
-    }
-
-    #[test]
-    fn deliveries_add_up() {
-        let receive = |n| StockCommand::Receive { quantity: units(n), reference: None };
-        given::<Stock>([]).when(receive(3)).then(received(3));
-        given::<Stock>([received(3), reserved(ORDER_A, 1, 2)]).when(receive(2)).then(StockEvent::Received {
-            quantity: units(2),
-            reference: None,
-            on_hand_after: units(5),
-            available_after: units(4),
-        });
-        given::<Stock>([]).when(receive(0)).then_refused(StockError::NothingToMove);
-        given::<Stock>([received(1)])
-            .when(StockCommand::Receive { quantity: Quantity::MAX, reference: None })
-            .then_refused(StockError::TooMany { quantity: Quantity::MAX });
-    }
-
-    #[test]
-    fn the_last_unit_goes_to_one_order_only() {
-        given::<Stock>([received(1), reserved(ORDER_A, 1, 0)])
-            .when(reserve(ORDER_B, 1))
-            .then_refused(StockError::Insufficient { requested: units(1), available: units(0) });
-    }
-
-    #[test]
-    fn a_reservation_is_made_once() {
-        given::<Stock>([received(3)]).when(reserve(ORDER_A, 2)).then(reserved(ORDER_A, 2, 1));
-        given::<Stock>([received(3), reserved(ORDER_A, 2, 1)]).when(reserve(ORDER_A, 2)).then_nothing();
-        given::<Stock>([received(3), reserved(ORDER_A, 2, 1)])
-            .when(reserve(ORDER_A, 3))
-            .then_refused(StockError::ReservedDifferently { held: units(2) });
-        given::<Stock>([received(3)]).when(reserve(ORDER_A, 0)).then_refused(StockError::NothingToMove);
-    }
-
-    #[test]
-    fn released_units_are_on_sale_again() {
-        given::<Stock>([received(3), reserved(ORDER_A, 2, 1)])
-            .when(StockCommand::Release { order_id: ORDER_A })
-            .then(StockEvent::Released { order_id: ORDER_A, quantity: units(2), available_after: units(3) });
-        given::<Stock>([received(3)])
-            .when(StockCommand::Release { order_id: ORDER_A })
-            .then_refused(StockError::NotReserved);
-    }
-
-    #[test]
-    fn an_order_is_shipped_what_it_reserved() {
-        given::<Stock>([received(3), reserved(ORDER_A, 2, 1)]).when(StockCommand::Ship { order_id: ORDER_A }).then(
-            StockEvent::Shipped {
-                order_id: ORDER_A,
-                quantity: units(2),
-                on_hand_after: units(1),
-                available_after: units(1),
-            },
-        );
-        given::<Stock>([received(3)])
-            .when(StockCommand::Ship { order_id: ORDER_A })
-            .then_refused(StockError::NotReserved);
-    }
-
-    #[test]
-    fn goods_over_the_counter_never_touch_what_others_reserved() {
-        given::<Stock>([received(3)]).when(ship_unreserved(ORDER_A, 3)).then(StockEvent::Shipped {
-            order_id: ORDER_A,
-            quantity: units(3),
-            on_hand_after: units(0),
-            available_after: units(0),
-        });
-        given::<Stock>([received(3), reserved(ORDER_A, 2, 1)])
-            .when(ship_unreserved(ORDER_B, 2))
-            .then_refused(StockError::Insufficient { requested: units(2), available: units(1) });
-        given::<Stock>([received(3), reserved(ORDER_A, 2, 1)])
-            .when(ship_unreserved(ORDER_A, 1))
-            .then_refused(StockError::ReservedDifferently { held: units(2) });
-        given::<Stock>([received(3)]).when(ship_unreserved(ORDER_A, 0)).then_refused(StockError::NothingToMove);
-    }
-
-    fn any_command() -> impl Strategy<Value = StockCommand> {
-        let order = || prop_oneof![Just(ORDER_A), Just(ORDER_B)];
-        prop_oneof![
-            (0_u64..5).prop_map(|n| StockCommand::Receive { quantity: units(n), reference: None }),
-            (order(), 0_u64..5).prop_map(|(order, n)| reserve(order, n)),
-            order().prop_map(|order_id| StockCommand::Release { order_id }),
-            order().prop_map(|order_id| StockCommand::Ship { order_id }),
-            (order(), 0_u64..5).prop_map(|(order, n)| ship_unreserved(order, n)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn units_are_conserved(commands in prop::collection::vec(any_command(), 0..60)) {
-            let mut stock = Stock::default();
-            for command in commands {
-                let before = stock.clone();
-                match handle(&mut stock, command.clone()) {
-                    Err(_) => prop_assert_eq!(&stock, &before),
-                    Ok(_) if matches!(command, StockCommand::Reserve { .. }) => {
-                        prop_assert_eq!(handle(&mut stock, command), Ok(vec![]));
+            StockEvent::Adjusted { change, location, on_hand_after, available_after, .. } => {
+                match change {
+                    Change::Up(quantity) => {
+                        self.found = sum(self.found, quantity);
+                        self.places.arrive(location, quantity);
                     }
-                    Ok(_) => {}
+                    Change::Down(quantity) => {
+                        self.lost = sum(self.lost, quantity);
+                        self.places.leave([(location, quantity)].into());
+                    }
                 }
-                let reserved: u64 = stock.reservations.values().map(|held| held.units()).sum();
-                prop_assert_eq!(stock.on_hand.units() + stock.shipped.units(), stock.received.units());
-                prop_assert_eq!(stock.available.units() + reserved, stock.on_hand.units());
+                (self.on_hand, self.available) = (on_hand_after, available_after);
             }
+            StockEvent::Transferred { quantity, from, to, .. } => {
+                self.places.leave([(from, quantity)].into());
+                self.places.arrive(to, quantity);
+            }
+            StockEvent::Reserved {
+                order_id,
+                quantity,
+                available_after,
+                shares,
+                back_ordered,
+                back_ordered_after,
+                expires_at,
+            } => {
+                self.places.hold(shares.of(quantity));
+                if !back_ordered.is_zero() {
+                    self.waiting.push_back(order_id);
+                }
+                let asked = sum(quantity, back_ordered);
+                let reservation = Reservation { asked, filled: quantity, shares, back_ordered, expires_at };
+                self.reservations.insert(order_id, reservation);
+                (self.available, self.back_ordered) = (available_after, back_ordered_after);
+            }
+            StockEvent::Filled { order_id, quantity, available_after, shares, back_ordered, back_ordered_after } => {
+                self.places.hold(shares.of(quantity));
+                if back_ordered.is_zero() {
+                    self.stop_waiting(order_id);
+                }
+                if let Some(held) = self.reservations.get_mut(&order_id) {
+                    held.shares = Shares::new(together(held.shares.of(held.filled), shares.of(quantity)));
+                    held.filled = sum(held.filled, quantity);
+                    held.back_ordered = back_ordered;
+                }
+                (self.available, self.back_ordered) = (available_after, back_ordered_after);
+            }
+            StockEvent::Confirmed { order_id, .. } => {
+                if let Some(held) = self.reservations.get_mut(&order_id) {
+                    held.expires_at = None;
+                }
+            }
+            StockEvent::Released {
+                order_id,
+                quantity,
+                shares,
+                available_after,
+                back_ordered,
+                back_ordered_after,
+                ..
+            } => {
+                self.places.free(shares.of(quantity));
+                self.reservations.remove(&order_id);
+                if !back_ordered.is_zero() {
+                    self.stop_waiting(order_id);
+                }
+                (self.available, self.back_ordered) = (available_after, back_ordered_after);
+            }
+            StockEvent::Shipped { order_id, quantity, on_hand_after, available_after, shares, remaining } => {
+                let left = shares.of(quantity);
+                match self.reservations.get_mut(&order_id) {
+                    None => self.places.leave(left),
+                    Some(held) => {
+                        held.shares = Shares::new(without(held.shares.of(held.filled), &left));
+                        held.filled = difference(held.filled, quantity);
+                        self.places.ship(left);
+                    }
+                }
+                if remaining.is_zero() {
+                    self.reservations.remove(&order_id);
+                }
+                self.shipped = sum(self.shipped, quantity);
+                let shipped_to = self.shipped_to.entry(order_id).or_default();
+                *shipped_to = sum(*shipped_to, quantity);
+                (self.on_hand, self.available) = (on_hand_after, available_after);
+            }
+            StockEvent::Returned { order_id, quantity, location, on_hand_after, available_after } => {
+                self.returned = sum(self.returned, quantity);
+                self.places.arrive(location, quantity);
+                self.shipped_to = self.shipped_to.alter(
+                    |shipped| shipped.map(|units| difference(units, quantity)).filter(|units| !units.is_zero()),
+                    order_id,
+                );
+                (self.on_hand, self.available) = (on_hand_after, available_after);
+            }
+            StockEvent::BackOrdersLimited { up_to, .. } => self.back_ordered_max = up_to,
         }
     }
 }

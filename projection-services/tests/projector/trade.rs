@@ -7,7 +7,7 @@ use kontor_domain::order::{Fulfilment, Line, Order, OrderCommand, demand};
 use kontor_domain::product::{Product, ProductCommand};
 use kontor_domain::stock::{Stock, StockCommand};
 use kontor_domain::text::{Country, Name, Reason, Reference};
-use kontor_domain::{CancellationId, Currency, Money, OrderId, Quantity, Sku};
+use kontor_domain::{CancellationId, Currency, LocationId, Money, OrderId, Quantity, Sku};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
@@ -97,7 +97,7 @@ impl Trade {
     fn receive(&mut self) -> Outcome {
         let sku = self.sku();
         let quantity = Quantity::new(self.random.random_range(1..50)).expect("few units");
-        vec![self.move_stock(sku, StockCommand::Receive { quantity, reference: None })]
+        vec![self.move_stock(sku, StockCommand::Receive { quantity, reference: None, location: LocationId::MAIN })]
     }
 
     fn move_stock(&mut self, sku: Sku, command: StockCommand) -> Decided {
@@ -128,7 +128,7 @@ impl Trade {
         let mut outcome = vec![decide(&mut order, order_id.to_string(), command)];
         for (sku, quantity) in wanted {
             let command = match fulfilment {
-                Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity },
+                Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity, expires_at: None },
                 Fulfilment::Ship => StockCommand::ShipUnreserved { order_id, quantity },
             };
             outcome.push(self.move_stock(sku, command));
@@ -168,7 +168,9 @@ impl Trade {
         };
         let mut outcome = vec![decide(&mut Cancellation::default(), cancellation_id.to_string(), command)];
         for (sku, quantity) in demand(&lines).expect("few units") {
-            outcome.push(self.move_stock(sku, StockCommand::Receive { quantity, reference: None }));
+            outcome.push(
+                self.move_stock(sku, StockCommand::Receive { quantity, reference: None, location: LocationId::MAIN }),
+            );
         }
         outcome
     }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use kontor_domain::cancellation::CancellationEvent;
 use kontor_domain::order::{Fulfilment, Line, OrderEvent};
 use kontor_domain::product::ProductEvent;
-use kontor_domain::stock::StockEvent;
+use kontor_domain::stock::{Change, StockEvent};
 use kontor_event_schemas::Fact;
 use sqlx::FromRow;
 use std::collections::BTreeMap;
@@ -108,16 +108,27 @@ fn fold(views: &mut Views, position: i64, fact: Fact) {
             (row.sku, row.stock_position) = (sku.to_string(), position);
             // By what moved, and not, as the projection does, by what the event says of the result.
             match event {
-                StockEvent::Received { quantity, .. } => {
+                StockEvent::Received { quantity, .. }
+                | StockEvent::Returned { quantity, .. }
+                | StockEvent::Adjusted { change: Change::Up(quantity), .. } => {
                     row.on_hand += quantity.units() as i64;
                     row.available += quantity.units() as i64;
                 }
-                StockEvent::Reserved { quantity, .. } => row.available -= quantity.units() as i64,
+                StockEvent::Adjusted { change: Change::Down(quantity), .. } => {
+                    row.on_hand -= quantity.units() as i64;
+                    row.available -= quantity.units() as i64;
+                }
+                StockEvent::Reserved { quantity, .. } | StockEvent::Filled { quantity, .. } => {
+                    row.available -= quantity.units() as i64;
+                }
                 StockEvent::Released { quantity, .. } => row.available += quantity.units() as i64,
                 StockEvent::Shipped { quantity, available_after, .. } => {
                     row.on_hand -= quantity.units() as i64;
                     row.available = available_after.units() as i64; // Reserved before, or not.
                 }
+                StockEvent::Transferred { .. }
+                | StockEvent::Confirmed { .. }
+                | StockEvent::BackOrdersLimited { .. } => {}
             }
         }
         Fact::Order(id, OrderEvent::Placed(order)) => {

@@ -7,7 +7,7 @@ use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, SemanticVersionEventUpcaster};
 use cqrs_es::{Aggregate, AggregateContext, EventStore};
 use kontor_domain::stock::{Stock, StockCommand};
-use kontor_domain::{OrderId, Quantity};
+use kontor_domain::{LocationId, OrderId, Quantity};
 use kontor_event_schemas::upcast::Upcasters;
 use kontor_event_store::log_reader::ReadError;
 use kontor_event_store::{Key, Log, LogReader, LogSettings, NewEvent, StreamAppend, StreamId};
@@ -23,10 +23,10 @@ async fn stock_events() -> (Stock, Vec<NewEvent>) {
     let units = |number| Quantity::new(number).expect("few units");
     let order_id = OrderId(Uuid::now_v7());
     let commands = [
-        StockCommand::Receive { quantity: units(7), reference: None },
-        StockCommand::Reserve { order_id, quantity: units(3) },
-        StockCommand::Ship { order_id },
-        StockCommand::Receive { quantity: units(1), reference: None },
+        StockCommand::Receive { quantity: units(7), reference: None, location: LocationId::MAIN },
+        StockCommand::Reserve { order_id, quantity: units(3), expires_at: None },
+        StockCommand::Ship { order_id, quantity: None },
+        StockCommand::Receive { quantity: units(1), reference: None, location: LocationId::MAIN },
     ];
     let (mut stock, mut events) = (Stock::default(), Vec::new());
     for command in commands {
