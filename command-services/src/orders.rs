@@ -6,7 +6,7 @@ use crate::stock;
 use chrono::{DateTime, Utc};
 use kontor_domain::cancellation::{Cancellation, CancellationCommand, CancellationError};
 use kontor_domain::order::{Fulfilment, Line, Order, OrderCommand, OrderError, demand};
-use kontor_domain::stock::StockCommand;
+use kontor_domain::stock::{RESERVATION_TTL, StockCommand};
 use kontor_domain::text::{Country, Reason, Reference};
 use kontor_domain::{CancellationId, CustomerId, LocationId, OrderId};
 use serde::Deserialize;
@@ -71,6 +71,7 @@ impl Decision for PlaceOrder {
             lines: self.lines.clone(),
             fulfilment: self.fulfilment,
             placed_at: self.placed_at,
+            checkout: None, // So `fulfilment: checkout` is refused: such orders come from carts.
         };
         let id = order_id.to_string();
         if unit.create::<Order>(&id, place).await.map_err(|refused| refused.or(Refusal::Order))?.is_unchanged() {
@@ -79,6 +80,10 @@ impl Decision for PlaceOrder {
         for (sku, quantity) in demand(&self.lines).map_err(OrderError::Lines)? {
             let command = match self.fulfilment {
                 Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity, expires_at: None },
+                Fulfilment::Checkout => {
+                    let expires_at = Some(self.placed_at + RESERVATION_TTL);
+                    StockCommand::Reserve { order_id, quantity, expires_at }
+                }
                 Fulfilment::Ship => StockCommand::ShipUnreserved { order_id, quantity },
             };
             stock::handle(unit, &sku, command).await?;

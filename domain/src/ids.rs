@@ -146,6 +146,14 @@ uuid_id! {
     PaymentId
 }
 uuid_id! {
+    /// One request to a payment provider, and the key under which the provider does it once.
+    AttemptId
+}
+uuid_id! {
+    /// Goods of an order on their way out, together.
+    ShipmentId
+}
+uuid_id! {
     /// Goods on their way back.
     ReturnId
 }

@@ -19,8 +19,8 @@ pub mod text;
 mod scenario;
 
 pub use ids::{
-    CancellationId, CartId, CustomerId, LocationId, OrderId, PaymentId, ReturnId, ShippingMethodId, Sku, SubjectId,
-    TaxClass,
+    AttemptId, CancellationId, CartId, CustomerId, LocationId, OrderId, PaymentId, ReturnId, ShipmentId,
+    ShippingMethodId, Sku, SubjectId, TaxClass,
 };
 pub use money::{Currency, Money};
 pub use quantity::Quantity;

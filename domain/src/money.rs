@@ -74,6 +74,14 @@ impl Money {
         Some(Self::new(self.amount_minor.checked_add(other.amount_minor)?, self.currency))
     }
 
+    /// `None` when the currencies differ or the difference does not fit.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        if self.currency != other.currency {
+            return None;
+        }
+        Some(Self::new(self.amount_minor.checked_sub(other.amount_minor)?, self.currency))
+    }
+
     /// `None` when the product does not fit.
     pub fn checked_mul(self, quantity: Quantity) -> Option<Self> {
         let units = i64::try_from(quantity.units()).ok()?;
@@ -112,6 +120,8 @@ mod tests {
         let euro = Currency::from_code("EUR").expect("EUR is in ISO 4217");
         assert_eq!(Money::zero(Currency::GBP).checked_add(Money::zero(euro)), None);
         assert_eq!(Money::new(i64::MAX, euro).checked_add(Money::new(1, euro)), None);
+        assert_eq!(Money::zero(Currency::GBP).checked_sub(Money::zero(euro)), None);
+        assert_eq!(Money::new(i64::MIN, euro).checked_sub(Money::new(1, euro)), None);
         assert_eq!(Money::new(i64::MAX, euro).checked_mul(Quantity::new(2).expect("2 is small")), None);
     }
 

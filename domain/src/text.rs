@@ -17,6 +17,8 @@ pub type Description = Text<10_000>;
 pub type Reason = Text<500>;
 /// The business's own number or note for a document: an invoice number, a delivery note.
 pub type Reference = Text<64>;
+/// A payment provider's token for a card or an account, worthless without the shop's key. Never a card number.
+pub type PaymentMethod = Text<255>;
 /// A country in the shop's own words.
 pub type Country = Text<64>;
 

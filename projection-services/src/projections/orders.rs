@@ -48,6 +48,19 @@ impl<'a> Changes<'a> {
                         None => drop(changes.cancelled.insert(*order_id, (*cancelled_at, position))),
                     }
                 }
+                // Where an order stands after it was placed is not shown yet.
+                Fact::Order(
+                    _,
+                    OrderEvent::Authorised { .. }
+                    | OrderEvent::Confirmed { .. }
+                    | OrderEvent::Shipped { .. }
+                    | OrderEvent::Delivered { .. }
+                    | OrderEvent::Captured { .. }
+                    | OrderEvent::ReturnRequested { .. }
+                    | OrderEvent::ReturnReceived { .. }
+                    | OrderEvent::Restocked { .. }
+                    | OrderEvent::Refunded { .. },
+                ) => {}
                 Fact::Cancellation(id, CancellationEvent::Booked(cancellation)) => {
                     changes.booked.insert(id.0, (cancellation, position));
                 }
@@ -233,5 +246,6 @@ fn fulfilment(fulfilment: Fulfilment) -> &'static str {
     match fulfilment {
         Fulfilment::Reserve => "reserve",
         Fulfilment::Ship => "ship",
+        Fulfilment::Checkout => "checkout",
     }
 }

@@ -124,11 +124,14 @@ impl Trade {
             lines,
             fulfilment,
             placed_at: moment(self.random.random_range(0..50_000_000)),
+            checkout: None,
         };
         let mut outcome = vec![decide(&mut order, order_id.to_string(), command)];
         for (sku, quantity) in wanted {
             let command = match fulfilment {
-                Fulfilment::Reserve => StockCommand::Reserve { order_id, quantity, expires_at: None },
+                Fulfilment::Reserve | Fulfilment::Checkout => {
+                    StockCommand::Reserve { order_id, quantity, expires_at: None }
+                }
                 Fulfilment::Ship => StockCommand::ShipUnreserved { order_id, quantity },
             };
             outcome.push(self.move_stock(sku, command));

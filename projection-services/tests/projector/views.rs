@@ -154,6 +154,7 @@ fn fold(views: &mut Views, position: i64, fact: Fact) {
             let row = views.documents.get_mut(&id.0).expect("it was placed before");
             (row.status, row.cancelled_at, row.position) = ("cancelled".to_owned(), Some(cancelled_at), position);
         }
+        Fact::Order(_, event) => panic!("this trade has no such event: {event:?}"),
         Fact::Cancellation(id, CancellationEvent::Booked(booked)) => {
             let row = DocumentRow {
                 id: id.0,
