@@ -8,6 +8,7 @@ pub mod cart;
 pub mod ids;
 pub mod money;
 pub mod order;
+pub mod payment;
 pub mod personal;
 pub mod pricing;
 pub mod product;
