@@ -11,10 +11,12 @@ pub mod order;
 pub mod payment;
 pub mod personal;
 pub mod pricing;
+pub mod processes;
 pub mod product;
 pub mod quantity;
 pub mod stock;
 pub mod text;
+pub mod timer;
 
 #[cfg(test)]
 mod scenario;

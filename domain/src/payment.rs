@@ -183,6 +183,28 @@ impl DomainEvent for PaymentEvent {
     }
 }
 
+impl PaymentEvent {
+    /// Which attempt the event is of, what it was to do, and how far it has come.
+    pub fn news(&self) -> (AttemptId, Operation, Progress) {
+        use PaymentEvent::*;
+        match *self {
+            AuthorisationRequested { attempt, .. } => (attempt, Operation::Authorise, Progress::Requested),
+            CaptureRequested { attempt, .. } => (attempt, Operation::Capture, Progress::Requested),
+            VoidRequested { attempt, .. } => (attempt, Operation::Void, Progress::Requested),
+            RefundRequested { attempt, .. } => (attempt, Operation::Refund, Progress::Requested),
+            OutcomeUnknown { attempt, operation, .. } => (attempt, operation, Progress::Unknown),
+            Pending { attempt, operation, .. } => (attempt, operation, Progress::Pending),
+            Failed { attempt, operation, .. } => (attempt, operation, Progress::Failed),
+            Declined { attempt, .. } => (attempt, Operation::Authorise, Progress::Failed),
+            Authorised { attempt, .. } => (attempt, Operation::Authorise, Progress::Done),
+            Captured { attempt, .. } => (attempt, Operation::Capture, Progress::Done),
+            Voided { attempt, .. } => (attempt, Operation::Void, Progress::Done),
+            Refunded { attempt, .. } => (attempt, Operation::Refund, Progress::Done),
+            Expired { attempt, .. } => (attempt, Operation::Authorise, Progress::Expired),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum PaymentCommand {
     RequestAuthorisation {

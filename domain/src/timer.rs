@@ -1,0 +1,179 @@
+//! Timers of an order. They are events of the log, so that a restart loses none.
+
+use crate::OrderId;
+use chrono::{DateTime, Utc};
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::{Aggregate, DomainEvent};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What has happened to the timers of one order. Stored and published: a field may be added, none renamed or removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum TimerEvent {
+    /// The order is to be looked at again at `at`, UTC.
+    Set { order_id: OrderId, reason: TimerReason, at: DateTime<Utc> },
+    /// The time has come.
+    Fired { order_id: OrderId, reason: TimerReason, fired_at: DateTime<Utc> },
+}
+
+/// Why an order is looked at again. It has one timer for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimerReason {
+    /// Its goods are not held any longer unless it is paid.
+    ReservationEnds,
+}
+
+impl DomainEvent for TimerEvent {
+    fn event_type(&self) -> String {
+        match self {
+            TimerEvent::Set { .. } => "Set",
+            TimerEvent::Fired { .. } => "Fired",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1.0".to_owned()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum TimerCommand {
+    Set { order_id: OrderId, reason: TimerReason, at: DateTime<Utc> },
+    Fire { order_id: OrderId, reason: TimerReason, fired_at: DateTime<Utc> },
+}
+
+/// Why a timer command was refused; nothing has changed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TimerError {
+    #[error("no timer is set for this")]
+    NotSet,
+    #[error("the timer is set for {at}")]
+    SetDifferently { at: DateTime<Utc> },
+    #[error("the timer is set for {at}, it is {now}")]
+    TooEarly { at: DateTime<Utc>, now: DateTime<Utc> },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timer {
+    set: BTreeMap<TimerReason, DateTime<Utc>>,
+    fired: BTreeMap<TimerReason, DateTime<Utc>>,
+}
+
+impl Timer {
+    fn decide(&self, command: TimerCommand) -> Result<Option<TimerEvent>, TimerError> {
+        match command {
+            TimerCommand::Set { order_id, reason, at } => self.set(order_id, reason, at),
+            TimerCommand::Fire { order_id, reason, fired_at } => self.fire(order_id, reason, fired_at),
+        }
+    }
+
+    /// `None`: it is set for that time.
+    fn set(&self, order_id: OrderId, reason: TimerReason, at: DateTime<Utc>) -> Result<Option<TimerEvent>, TimerError> {
+        match self.set.get(&reason) {
+            Some(&set) if set == at => Ok(None),
+            Some(&at) => Err(TimerError::SetDifferently { at }),
+            None => Ok(Some(TimerEvent::Set { order_id, reason, at })),
+        }
+    }
+
+    /// `None`: it has fired.
+    fn fire(
+        &self,
+        order_id: OrderId,
+        reason: TimerReason,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TimerEvent>, TimerError> {
+        let at = *self.set.get(&reason).ok_or(TimerError::NotSet)?;
+        if self.fired.contains_key(&reason) {
+            return Ok(None);
+        }
+        if now < at {
+            return Err(TimerError::TooEarly { at, now });
+        }
+        Ok(Some(TimerEvent::Fired { order_id, reason, fired_at: now }))
+    }
+}
+
+impl Aggregate for Timer {
+    const TYPE: &'static str = "timer";
+    type Command = TimerCommand;
+    type Event = TimerEvent;
+    type Error = TimerError;
+    type Services = ();
+
+    async fn handle(&mut self, command: TimerCommand, _: &(), sink: &EventSink<Self>) -> Result<(), TimerError> {
+        if let Some(event) = self.decide(command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: TimerEvent) {
+        match event {
+            TimerEvent::Set { reason, at, .. } => drop(self.set.insert(reason, at)),
+            TimerEvent::Fired { reason, fired_at, .. } => drop(self.fired.insert(reason, fired_at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::samples::{ORDER, noon};
+    use crate::scenario::{given, handle};
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    const REASON: TimerReason = TimerReason::ReservationEnds;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        noon() + TimeDelta::minutes(minutes)
+    }
+
+    fn set(minutes: i64) -> TimerCommand {
+        TimerCommand::Set { order_id: ORDER, reason: REASON, at: at(minutes) }
+    }
+
+    fn fire(minutes: i64) -> TimerCommand {
+        TimerCommand::Fire { order_id: ORDER, reason: REASON, fired_at: at(minutes) }
+    }
+
+    fn was_set() -> TimerEvent {
+        TimerEvent::Set { order_id: ORDER, reason: REASON, at: at(15) }
+    }
+
+    fn fired() -> TimerEvent {
+        TimerEvent::Fired { order_id: ORDER, reason: REASON, fired_at: at(15) }
+    }
+
+    #[test]
+    fn a_timer_is_set_once() {
+        given::<Timer>([]).when(set(15)).then(was_set());
+        given::<Timer>([was_set()]).when(set(15)).then_nothing();
+        given::<Timer>([was_set()]).when(set(16)).then_refused(TimerError::SetDifferently { at: at(15) });
+    }
+
+    #[test]
+    fn a_timer_fires_once_and_not_before_its_time() {
+        given::<Timer>([was_set()]).when(fire(15)).then(fired());
+        given::<Timer>([was_set(), fired()]).when(fire(16)).then_nothing();
+        given::<Timer>([was_set()]).when(fire(14)).then_refused(TimerError::TooEarly { at: at(15), now: at(14) });
+        given::<Timer>([]).when(fire(15)).then_refused(TimerError::NotSet);
+    }
+
+    proptest! {
+        #[test]
+        fn a_retry_changes_nothing(
+            commands in prop::collection::vec(prop_oneof![(0_i64..3).prop_map(set), (0_i64..3).prop_map(fire)], 0..10),
+        ) {
+            let mut timer = Timer::default();
+            for command in commands {
+                if handle(&mut timer, command.clone()).is_ok() {
+                    prop_assert_eq!(handle(&mut timer, command), Ok(vec![]));
+                }
+            }
+        }
+    }
+}
