@@ -4,7 +4,10 @@ use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
 use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
 use crate::products::{DescribeProduct, PriceProduct, RegisterProduct, WithdrawProduct};
-use crate::stock::{ReceiveStock, ReleaseStock, ReserveStock, ShipStock};
+use crate::stock::{
+    AdjustStock, ConfirmStock, CountStock, ExpireStock, LimitBackOrders, ReceiveStock, ReleaseStock, ReserveStock,
+    ReturnStock, ShipStock, TransferStock,
+};
 use kontor_identity::Permission;
 
 /// One list for all doors: `name => Form, Permission`.
@@ -53,9 +56,16 @@ commands! {
     "price-product" => PriceProduct, EditCatalogue;
     "withdraw-product" => WithdrawProduct, EditCatalogue;
     "receive-stock" => ReceiveStock, MoveStock;
+    "adjust-stock" => AdjustStock, MoveStock;
+    "count-stock" => CountStock, MoveStock;
+    "transfer-stock" => TransferStock, MoveStock;
     "reserve-stock" => ReserveStock, MoveStock;
+    "confirm-stock" => ConfirmStock, MoveStock;
     "release-stock" => ReleaseStock, MoveStock;
+    "expire-stock" => ExpireStock, MoveStock;
     "ship-stock" => ShipStock, MoveStock;
+    "return-stock" => ReturnStock, MoveStock;
+    "limit-back-orders" => LimitBackOrders, MoveStock;
     "place-order" => PlaceOrder, BookTrade;
     "cancel-order" => CancelOrder, CancelOrder;
     "book-cancellation" => BookCancellation, BookTrade;

@@ -1,70 +1,91 @@
-//! Stock: receive, reserve, release, ship.
+//! Stock: received, counted, moved, set aside for orders, shipped, taken back.
 
 use crate::executor::{Decision, Stop, Unit};
 use crate::refusal::Refusal;
-use kontor_domain::stock::{Stock, StockCommand};
-use kontor_domain::text::Reference;
+use chrono::{DateTime, Utc};
+use kontor_domain::stock::{Change, Stock, StockCommand};
+use kontor_domain::text::{Reason, Reference};
 use kontor_domain::{LocationId, OrderId, Quantity, Sku};
 use serde::Deserialize;
 
-/// `POST /v1/stock/{sku}/receive`, `receive-stock`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReceiveStock {
-    sku: Sku,
-    quantity: Quantity,
-    reference: Option<Reference>,
+/// A command about one SKU's stock, as it comes in: its fields, and what it asks of the aggregate.
+macro_rules! stock_commands {
+    ($($(#[$doc:meta])* $form:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* } => $command:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $form {
+                sku: Sku,
+                $($(#[$attribute])* $field: $type,)*
+            }
+
+            impl Decision for $form {
+                async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+                    let command: fn(&Self) -> StockCommand = $command;
+                    handle(unit, &self.sku, command(self)).await
+                }
+            }
+        )*
+    };
 }
 
-/// `POST /v1/stock/{sku}/reserve`, `reserve-stock`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReserveStock {
-    sku: Sku,
-    order_id: OrderId,
-    quantity: Quantity,
-}
+stock_commands! {
+    /// `POST /v1/stock/{sku}/receive`, `receive-stock`: goods came in.
+    ReceiveStock { quantity: Quantity, reference: Option<Reference>, #[serde(default)] location: LocationId, } => |form| {
+        StockCommand::Receive {
+            quantity: form.quantity,
+            reference: form.reference.clone(),
+            location: form.location.clone(),
+        }
+    };
 
-/// `POST /v1/stock/{sku}/release`, `release-stock`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReleaseStock {
-    sku: Sku,
-    order_id: OrderId,
-}
+    /// `POST /v1/stock/{sku}/adjust`, `adjust-stock`: so many more or fewer than was booked.
+    AdjustStock { change: Change, reason: Reason, #[serde(default)] location: LocationId, } => |form| {
+        StockCommand::Adjust { location: form.location.clone(), change: form.change, reason: form.reason.clone() }
+    };
 
-/// `POST /v1/stock/{sku}/ship`, `ship-stock`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShipStock {
-    sku: Sku,
-    order_id: OrderId,
-}
+    /// `POST /v1/stock/{sku}/count`, `count-stock`: so many are there.
+    CountStock { counted: Quantity, reason: Reason, #[serde(default)] location: LocationId, } => |form| {
+        StockCommand::Count { location: form.location.clone(), counted: form.counted, reason: form.reason.clone() }
+    };
 
-impl Decision for ReceiveStock {
-    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        let (quantity, reference) = (self.quantity, self.reference.clone());
-        handle(unit, &self.sku, StockCommand::Receive { quantity, reference, location: LocationId::MAIN }).await
-    }
-}
+    /// `POST /v1/stock/{sku}/transfer`, `transfer-stock`: from one location to another.
+    TransferStock { quantity: Quantity, from: LocationId, to: LocationId, reference: Option<Reference>, } => |form| {
+        StockCommand::Transfer {
+            quantity: form.quantity,
+            from: form.from.clone(),
+            to: form.to.clone(),
+            reference: form.reference.clone(),
+        }
+    };
 
-impl Decision for ReserveStock {
-    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        let (order_id, quantity) = (self.order_id, self.quantity);
-        handle(unit, &self.sku, StockCommand::Reserve { order_id, quantity, expires_at: None }).await
-    }
-}
+    /// `POST /v1/stock/{sku}/reserve`, `reserve-stock`: set aside for an order, until `expires_at` if that is given.
+    ReserveStock { order_id: OrderId, quantity: Quantity, expires_at: Option<DateTime<Utc>>, } => |form| {
+        StockCommand::Reserve { order_id: form.order_id, quantity: form.quantity, expires_at: form.expires_at }
+    };
 
-impl Decision for ReleaseStock {
-    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        handle(unit, &self.sku, StockCommand::Release { order_id: self.order_id }).await
-    }
-}
+    /// `POST /v1/stock/{sku}/confirm`, `confirm-stock`: the reservation does not expire any more.
+    ConfirmStock { order_id: OrderId, } => |form| StockCommand::Confirm { order_id: form.order_id };
 
-impl Decision for ShipStock {
-    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        handle(unit, &self.sku, StockCommand::Ship { order_id: self.order_id, quantity: None }).await
-    }
+    /// `POST /v1/stock/{sku}/release`, `release-stock`: back on sale.
+    ReleaseStock { order_id: OrderId, } => |form| StockCommand::Release { order_id: form.order_id };
+
+    /// `POST /v1/stock/{sku}/expire`, `expire-stock`: back on sale, if its time is over.
+    ExpireStock { order_id: OrderId, } => |form| StockCommand::Expire { order_id: form.order_id, now: Utc::now() };
+
+    /// `POST /v1/stock/{sku}/ship`, `ship-stock`: what the order has reserved, or `quantity` units of it.
+    ShipStock { order_id: OrderId, quantity: Option<Quantity>, } => |form| {
+        StockCommand::Ship { order_id: form.order_id, quantity: form.quantity }
+    };
+
+    /// `POST /v1/stock/{sku}/return`, `return-stock`: units that were shipped to the order are back.
+    ReturnStock { order_id: OrderId, quantity: Quantity, #[serde(default)] location: LocationId, } => |form| {
+        StockCommand::Return { order_id: form.order_id, quantity: form.quantity, location: form.location.clone() }
+    };
+
+    /// `POST /v1/stock/{sku}/back-orders`, `limit-back-orders`: orders may wait for `up_to` units in all.
+    LimitBackOrders { up_to: Quantity, } => |form| StockCommand::LimitBackOrders { up_to: form.up_to };
 }
 
 /// One SKU's part in a command; its refusals name the SKU.

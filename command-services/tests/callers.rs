@@ -32,7 +32,7 @@ async fn order_of(app: &App, customer: &str) -> String {
     answer.body["id"].as_str().expect("an order").to_owned()
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn who_does_not_say_who_they_are_changes_nothing() {
     let app = spawn_app().await;
     let answer = app.post_as(None, "/v1/products", "a", &mug()).await;
@@ -46,7 +46,7 @@ async fn who_does_not_say_who_they_are_changes_nothing() {
     assert_eq!(app.log().await.len(), 0);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn each_role_may_do_its_own_work_only() {
     let app = spawn_app().await;
     let (analyst, warehouse) = (app.token(Caller::Analyst, None), app.token(Caller::Warehouse, None));
@@ -63,7 +63,7 @@ async fn each_role_may_do_its_own_work_only() {
     assert_eq!(events.last().expect("an event").metadata().expect("metadata").actor, "warehouse");
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn each_line_of_a_bulk_needs_its_own_permission() {
     let app = spawn_app().await;
     let bulk = concat!(
@@ -81,7 +81,7 @@ async fn each_line_of_a_bulk_needs_its_own_permission() {
     assert_eq!(statuses, [403, 201]);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn a_customer_cancels_their_own_order_and_no_other() {
     let app = spawn_app().await;
     let order = order_of(&app, "17850").await;
@@ -93,7 +93,7 @@ async fn a_customer_cancels_their_own_order_and_no_other() {
     assert_eq!(app.post_as(Some(&owner), &path, "a", &reason).await.status, 201);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn a_key_belongs_to_the_one_who_used_it() {
     let app = spawn_app().await;
     app.done("/v1/products", "mine", mug()).await;
