@@ -1,8 +1,8 @@
 //! An order: what a customer bought, at which prices, and whether it still stands.
 //!
 //! An order from checkout is placed and its goods reserved in one append; then it is authorised, confirmed, shipped
-//! (perhaps in parts), delivered, and perhaps returned. [`checkout`] tells of its money, [`shipping`] and [`returns`] of
-//! its goods.
+//! (perhaps in parts), delivered, and perhaps returned. [`checkout`] tells of its money, [`shipping`] and [`returns`]
+//! of its goods.
 
 pub mod checkout;
 pub mod lines;
@@ -59,8 +59,8 @@ pub enum OrderEvent {
         captured_total: Money,
         captured_at: DateTime<Utc>,
     },
-    /// The customer will send `parts` back. `worth` is what they cost, without shipping; what is refunded may differ by a
-    /// penny of rounding, as it depends on what was received before.
+    /// The customer will send `parts` back. `worth` is what they cost, without shipping; what is refunded may differ by
+    /// a penny of rounding, as it depends on what was received before.
     ReturnRequested {
         order_id: OrderId,
         return_id: ReturnId,
@@ -388,7 +388,8 @@ impl Order {
     }
 }
 
-/// Whether a retry asks for the order that stands. When it was placed and how long it is held is the first one's to say.
+/// Whether a retry asks for the order that stands. When it was placed and how long it is held is the first one's to
+/// say.
 fn same_order(placed: &Placed, retry: &Placed) -> bool {
     let mut retry = Placed { placed_at: placed.placed_at, ..retry.clone() };
     if let (Some(checkout), Some(first)) = (&mut retry.checkout, &placed.checkout) {
@@ -615,11 +616,13 @@ mod tests {
                     Err(_) => prop_assert_eq!(&order, &before),
                 }
             }
-            let sum = |amount: fn(&OrderEvent) -> i64| events.iter().map(amount).sum::<i64>();
-            let charged = sum(|event| if let OrderEvent::Shipped { charge, .. } = event { charge.amount_minor } else { 0 });
-            let captured = sum(|event| if let OrderEvent::Captured { amount, .. } = event { amount.amount_minor } else { 0 });
-            let owed = sum(|event| if let OrderEvent::ReturnReceived { refund, .. } = event { refund.amount_minor } else { 0 });
-            let refunded = sum(|event| if let OrderEvent::Refunded { amount, .. } = event { amount.amount_minor } else { 0 });
+            let sum = |amount: fn(&OrderEvent) -> Option<Money>| {
+                events.iter().filter_map(amount).map(|amount| amount.amount_minor).sum::<i64>()
+            };
+            let charged = sum(|event| match event { OrderEvent::Shipped { charge, .. } => Some(*charge), _ => None });
+            let captured = sum(|event| match event { OrderEvent::Captured { amount, .. } => Some(*amount), _ => None });
+            let owed = sum(|event| match event { OrderEvent::ReturnReceived { refund, .. } => Some(*refund), _ => None });
+            let refunded = sum(|event| match event { OrderEvent::Refunded { amount, .. } => Some(*amount), _ => None });
             prop_assert!(refunded <= owed && owed <= captured && captured <= charged);
             if let Some(placed) = order.placed() {
                 prop_assert!(charged <= placed.due().amount_minor);

@@ -1,8 +1,9 @@
 //! A payment: one order's money at one provider. Authorised, captured, voided, refunded.
 //!
-//! Every request to the provider is an attempt with a key of its own, recorded before the provider is called. So whatever
-//! is lost on the way, the provider can be asked with that key what became of it, and nothing is charged again. What it
-//! answers, at once or by notification, may come twice and in any order: [`record`] tells how it is taken.
+//! Every request to the provider is an attempt with a key of its own, recorded before the provider is called. So
+//! whatever is lost on the way, the provider can be asked with that key what became of it, and nothing is charged
+//! again. What it answers, at once or by notification, may come twice and in any order: `payment/record.rs` tells how
+//! it is taken.
 
 mod record;
 
@@ -264,6 +265,8 @@ pub enum PaymentError {
     AlreadyCaptured { captured: Money },
     #[error("{requested} to be refunded, {refundable} is captured and not refunded")]
     RefundTooLarge { requested: Money, refundable: Money },
+    #[error("{amount} is, or is being, refunded for return {return_id}")]
+    ReturnRefunded { return_id: ReturnId, amount: Money },
     #[error("the payment knows no attempt {attempt}")]
     UnknownAttempt { attempt: AttemptId },
     #[error("an attempt to {operation:?} cannot end like this")]
@@ -430,6 +433,7 @@ impl Payment {
         if self.was_attempted(attempt, Operation::Refund, amount, return_id)? {
             return Ok(None);
         }
+        self.is_refunded_once(attempt, return_id)?;
         account.takes(amount)?;
         let refundable = subtract(account.captured, self.moving(account.refunded, Operation::Refund));
         if amount.amount_minor > refundable.amount_minor {
@@ -456,6 +460,19 @@ impl Payment {
         }
         let Attempt { operation, amount, .. } = *attempt;
         Err(PaymentError::AttemptedDifferently { attempt: id, operation, amount })
+    }
+
+    /// Refuses a second refund of the same return, unless the first has failed.
+    fn is_refunded_once(&self, id: AttemptId, return_id: Option<ReturnId>) -> Result<(), PaymentError> {
+        let counts = |(other, attempt): &(&AttemptId, &Attempt)| {
+            **other != id && attempt.return_id == return_id && attempt.progress != Progress::Failed
+        };
+        match return_id.and_then(|return_id| Some((return_id, self.attempts.iter().find(counts)?.1))) {
+            Some((return_id, Attempt { amount, .. })) => {
+                Err(PaymentError::ReturnRefunded { return_id, amount: *amount })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses when the provider holds nothing that could be captured or voided.
@@ -889,6 +906,32 @@ mod tests {
         given::<Payment>(captured_and(failed))
             .when(record(REFUND, Outcome::Refunded))
             .then_refused(PaymentError::RefundTooLarge { requested: pence(300), refundable: pence(45) });
+    }
+
+    #[test]
+    fn a_return_is_refunded_once() {
+        let return_id = ReturnId(Uuid::from_u128(0x2E));
+        let refund = |attempt, amount| PaymentCommand::RequestRefund {
+            attempt,
+            return_id: Some(return_id),
+            amount: pence(amount),
+            requested_at: noon(),
+        };
+        let failed = || [refund(REFUND, 100), record(REFUND, Outcome::Failed { code: code() })];
+        given::<Payment>(captured_and([refund(REFUND, 100)])).when(refund(REFUND, 100)).then_nothing();
+        given::<Payment>(captured_and([refund(REFUND, 100)]))
+            .when(refund(OTHER, 100))
+            .then_refused(PaymentError::ReturnRefunded { return_id, amount: pence(100) });
+        given::<Payment>(captured_and(failed())).when(refund(OTHER, 100)).then(PaymentEvent::RefundRequested {
+            order_id: ORDER,
+            attempt: OTHER,
+            return_id: Some(return_id),
+            amount: pence(100),
+            requested_at: noon(),
+        });
+        given::<Payment>(captured_and(failed().into_iter().chain([refund(OTHER, 100)])))
+            .when(record(REFUND, Outcome::Refunded))
+            .then_refused(PaymentError::ReturnRefunded { return_id, amount: pence(100) });
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //!
 //! A process `apply`s the events of one order, of its payment and its timers, and then `react`s with what is to be done
 //! and has not been heard to be done. It gathers facts and never counts, so an event that comes twice, or the older
-//! after the newer, leads to the same reactions. Each has a command id that comes of the event it answers: it is the same
-//! whenever it is asked for, so that the runtime does it once.
+//! after the newer, leads to the same reactions. Each has a command id that comes of the event it answers: it is the
+//! same whenever it is asked for, so that the runtime does it once.
 //!
-//! The runtime repeats a reaction until it is done or refused. A refusal needs no answer: the event that is the reason for
-//! it is in the log, and the process will hear of it.
+//! The runtime repeats a reaction until it is done or refused. A refusal needs no answer: the event that is the reason
+//! for it is in the log, and the process will hear of it.
 
 pub mod checkout;
 pub mod expiry;
@@ -36,8 +36,8 @@ pub enum Event<'a> {
     Timer(&'a TimerEvent),
 }
 
-/// What is to be done, and the id of the command that does it: its idempotency key, and towards the payment provider the
-/// key of the attempt.
+/// What is to be done, and the id of the command that does it: its idempotency key, and towards the payment provider
+/// the key of the attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instruction {
     pub command_id: Uuid,

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 /// What an order is called on the telephone and in the post, such as `AZF9-R9XZ-8KZK`.
 ///
-/// Eleven digits and a check digit of Crockford's base 32 (<https://www.crockford.com/base32.html>): no I, L, O or U, which
-/// are taken for 1, 0 or V. The digits are the first 55 bits of a hash of the order's id, so they tell nobody how many
-/// orders there are; among a million orders, the odds that any two share a number are 1 in 70,000. The check digit
+/// Eleven digits and a check digit of Crockford's base 32 (<https://www.crockford.com/base32.html>): no I, L, O or U,
+/// which are taken for 1, 0 or V. The digits are the first 55 bits of a hash of the order's id, so they tell nobody how
+/// many orders there are; among a million orders, the odds that any two share a number are 1 in 70,000. The check digit
 /// makes the number a Reed-Solomon code word over GF(32): one wrong digit and any two digits swapped are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderNumber(u64);

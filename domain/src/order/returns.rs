@@ -31,8 +31,8 @@ fn units_of(parts: &[LinePart], line: u32) -> Quantity {
     parts.iter().find(|part| part.line == line).map(|part| part.quantity).unwrap_or_default()
 }
 
-/// What `parts` cost when they come after `before`. Counted on from there, so that all returns together are worth to the
-/// penny what was charged for the goods.
+/// What `parts` cost when they come after `before`. Counted on from there, so that all returns together are worth to
+/// the penny what was charged for the goods.
 fn worth(placed: &Placed, parts: &[LinePart], before: impl Fn(u32) -> Quantity) -> Money {
     parts.iter().fold(Money::zero(placed.total.currency), |sum, &LinePart { line, quantity, .. }| {
         let before = before(line);

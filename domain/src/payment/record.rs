@@ -54,12 +54,18 @@ impl Payment {
         if outcome.progress() <= attempt.progress {
             return Ok(None);
         }
-        self.agrees(account, attempt, &outcome)?;
+        self.agrees(account, id, attempt, &outcome)?;
         Ok(Some(event(account, id, attempt, outcome, provider_event, at)))
     }
 
     /// Refuses news that cannot be true beside what is known: for a person to look into.
-    fn agrees(&self, account: &Account, attempt: &Attempt, outcome: &Outcome) -> Result<(), PaymentError> {
+    fn agrees(
+        &self,
+        account: &Account,
+        id: AttemptId,
+        attempt: &Attempt,
+        outcome: &Outcome,
+    ) -> Result<(), PaymentError> {
         match outcome {
             Outcome::Authorised { amount, .. } => {
                 account.takes(*amount)?;
@@ -78,6 +84,7 @@ impl Payment {
                     .map_err(|requested| PaymentError::CaptureTooLarge { requested, capturable })?;
             }
             Outcome::Refunded if !attempt.progress.is_open() => {
+                self.is_refunded_once(id, attempt.return_id)?;
                 let refundable = subtract(account.captured, self.moving(account.refunded, Operation::Refund));
                 fits(attempt.amount, refundable)
                     .map_err(|requested| PaymentError::RefundTooLarge { requested, refundable })?;
