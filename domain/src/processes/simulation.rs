@@ -272,7 +272,7 @@ impl World {
     /// Everything that is under way comes to its end.
     fn settle(&mut self) {
         self.fire();
-        loop {
+        for _ in 0..100 {
             let before = self.log.len();
             self.delivered = 0; // The processes start again from the beginning of the log.
             while self.deliver_next() {}
@@ -287,6 +287,7 @@ impl World {
                 return;
             }
         }
+        panic!("it never comes to rest");
     }
 
     fn orders(&self) -> impl Iterator<Item = &OrderEvent> {
