@@ -80,7 +80,31 @@ pub struct Context {
     /// The command itself, as the cause of its events.
     pub causation_id: Uuid,
     pub caller: Caller,
+    /// What the caller takes the command's first aggregate to be like; another is refused.
+    pub expects: Expects,
     pub trace: TraceParent,
+}
+
+/// The version that a command was given for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Expects {
+    #[default]
+    Anything,
+    /// The aggregate exists.
+    Something,
+    Version(i64),
+}
+
+impl Expects {
+    fn check(self, actual: i64) -> Result<(), Refusal> {
+        match self {
+            Expects::Something if actual == 0 => Err(Refusal::Stale { expected: None, actual }),
+            Expects::Version(expected) if actual != expected => {
+                Err(Refusal::Stale { expected: Some(expected), actual })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A command that has been carried out.
@@ -213,6 +237,8 @@ impl<D: Decision> Submitted<'_, D> {
                 return Err(failure);
             }
         };
+        // What the rules say of a state that the caller does not know of would only puzzle them.
+        let refusal = self.context.expects.check(unit.version_before()).err().or(refusal);
         self.awaited = Some(unit.submit(refusal)?);
         Ok(())
     }

@@ -9,6 +9,9 @@ use kontor_domain::stock::StockError;
 /// The refusal of one aggregate, with the id that the client needs to know which.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
+    /// `None`: any that exists.
+    #[error("If-Match asks for {}, it is at version {actual}", expected.map_or("one that exists".to_owned(), |version| format!("version {version}")))]
+    Stale { expected: Option<i64>, actual: i64 },
     #[error(transparent)]
     Product(#[from] ProductError),
     #[error("{sku}: {error}")]

@@ -40,6 +40,8 @@ pub struct Unit<'e> {
 /// One aggregate within the unit, whatever its type.
 trait Held: Send {
     fn stream(&self) -> &StreamId;
+    /// Version before this unit.
+    fn version_before(&self) -> i64;
     fn undo(&mut self);
     fn append(&mut self) -> StreamAppend;
     fn snapshot(&self, every: i64) -> Option<Snapshot>;
@@ -150,6 +152,11 @@ impl<'e> Unit<'e> {
         self.held[at].as_any().downcast_mut().expect("a stream's type names the type of its aggregate")
     }
 
+    /// Version of the command's first aggregate before the command; 0: it does not exist.
+    pub(super) fn version_before(&self) -> i64 {
+        self.held.first().map_or(0, |held| held.version_before())
+    }
+
     /// Leaves the aggregates as they were.
     pub(super) fn undo(&mut self) {
         for held in &mut self.held {
@@ -225,6 +232,10 @@ impl<A: Aggregate> Holding<A> {
 impl<A: Aggregate + Clone + 'static> Held for Holding<A> {
     fn stream(&self) -> &StreamId {
         &self.stream
+    }
+
+    fn version_before(&self) -> i64 {
+        self.cached().version - self.events.len() as i64
     }
 
     fn undo(&mut self) {

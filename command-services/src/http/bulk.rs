@@ -8,7 +8,7 @@ use super::fields::{Fields, InvalidField};
 use super::problem::Problem;
 use super::routes::{HttpSettings, media_type, status};
 use crate::command::Command;
-use crate::executor::{Context, Done, Executor};
+use crate::executor::{Context, Done, Executor, Expects};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::future::{Either, FutureExt, ready};
@@ -170,7 +170,7 @@ impl Bulk {
             let name = fields.take("command").ok_or_else(|| missing("command"))?;
             let caller = self.request.caller();
             caller.may(Command::permission(&name).ok_or_else(|| Problem::unknown_command(&name))?)?;
-            let context = self.request.command(key(caller, given, &name, &fields));
+            let context = self.request.command(key(caller, given, &name, &fields), Expects::Anything);
             let command = Command::read(&name, &fields).ok_or_else(|| Problem::unknown_command(&name))??;
             Ok((command, context))
         });

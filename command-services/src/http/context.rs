@@ -2,8 +2,8 @@
 
 use super::fields::Fields;
 use super::problem::Problem;
-use crate::executor::Context;
-use actix_web::http::header::AUTHORIZATION;
+use crate::executor::{Context, Expects};
+use actix_web::http::header::{AUTHORIZATION, IF_MATCH};
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 use kontor_event_store::Key;
@@ -38,12 +38,13 @@ impl Request {
     }
 
     /// The context of one command of the request.
-    pub fn command(&self, key: Key) -> Context {
+    pub fn command(&self, key: Key, expects: Expects) -> Context {
         Context {
             key,
             correlation_id: self.correlation_id,
             causation_id: Uuid::now_v7(),
             caller: self.caller.clone(),
+            expects,
             trace: self.trace,
         }
     }
@@ -61,6 +62,20 @@ pub fn key_header(request: &HttpRequest) -> Result<&str, Problem> {
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     check_key(text).map_err(|rule| Problem::header(IDEMPOTENCY_KEY, rule))?;
     Ok(text)
+}
+
+/// What `If-Match` (RFC 9110, section 13.1.1) asks for: one version, in quotes as in `ETag`, or `*`.
+pub fn if_match(request: &HttpRequest) -> Result<Expects, Problem> {
+    let Some(header) = request.headers().get(IF_MATCH) else { return Ok(Expects::Anything) };
+    let text = header.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(Expects::Something);
+    }
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match quoted.and_then(|version| version.parse().ok()) {
+        Some(version @ 0..) => Ok(Expects::Version(version)),
+        _ => Err(Problem::header("If-Match", "must be one version in quotes, as in an answer's ETag, or *")),
+    }
 }
 
 /// The rule that a client's key breaks.

@@ -175,6 +175,11 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
+            Refusal::Stale { expected, actual } => {
+                Problem::new(StatusCode::PRECONDITION_FAILED, "stale-version", "It has changed since", detail)
+                    .with("expected", expected)
+                    .with("actual", actual)
+            }
             Refusal::Product(error) => product(error, detail),
             Refusal::Stock { sku, error } => stock(error, detail).with("sku", sku),
             Refusal::Order(OrderError::Lines(error)) => lines(error, detail),

@@ -1,7 +1,7 @@
 //! Paths and commands.
 
 use super::bulk;
-use super::context::{Request, check_key, key, key_alone, key_header};
+use super::context::{Request, check_key, if_match, key, key_alone, key_header};
 use super::fields::{Fields, InvalidField};
 use super::problem::Problem;
 use crate::command::Command;
@@ -138,7 +138,7 @@ async fn serve(
         fields = fields.with(field, request.match_info().query("id"))?;
     }
     let command: Result<Command, InvalidField> = Command::read(name, &fields).expect(REGISTERED);
-    let context = ours.command(key(ours.caller(), key_text, name, &fields));
+    let context = ours.command(key(ours.caller(), key_text, name, &fields), if_match(&request)?);
     let done = executor.execute(context, command?).await?;
     Ok(answer(&done))
 }
