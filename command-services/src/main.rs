@@ -36,7 +36,7 @@ enum Action {
         /// What to serve; all without a name.
         roles: Vec<Role>,
     },
-    /// Bring the log's tables to this release's form, then end.
+    /// Bring the log's tables and the keys' to this release's form, then end.
     Migrate,
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },

@@ -58,13 +58,14 @@ impl NatsClient {
     }
 }
 
-/// Brings the log's tables to this release's form.
+/// Brings the log's tables, and those of the keys of personal data, to this release's form.
 pub async fn migrate(settings: &LogSection) -> Result<()> {
     let url = settings.migrator_url.as_ref().context("log.migrator_url (KONTOR_LOG__MIGRATOR_URL) is not set")?;
     let mut connection = options(url)?.connect().await.context("log.migrator_url: the database cannot be reached")?;
     MIGRATIONS.run(&mut connection).await.context("the log's tables could not be migrated")?;
     connection.close().await?;
-    info!("The log has its tables");
+    kontor_privacy::migrate(options(url)?).await.context("the keys' table could not be migrated")?;
+    info!("The log and the keys of personal data have their tables");
     Ok(())
 }
 

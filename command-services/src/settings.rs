@@ -5,6 +5,7 @@ use crate::http::routes::HttpSettings;
 use crate::relay::RelaySettings;
 use kontor_event_store::LogSettings;
 use kontor_identity::IdentitySettings;
+use kontor_privacy::PrivacySettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub struct Settings {
     pub relay: RelaySettings,
     pub nats: NatsSettings,
     pub identity: IdentitySettings,
+    pub privacy: PrivacySettings,
     pub http: HttpSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -94,6 +96,7 @@ impl Check for Settings {
         section("executor", &self.executor)?;
         section("relay", &self.relay)?;
         section("identity", &self.identity)?;
+        section("privacy", &self.privacy)?;
         section("http", &self.http)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)

@@ -29,6 +29,8 @@ pub enum Error {
     Unreachable { path: PathBuf, user: String },
     #[error("the key of tokens: {0}")]
     Key(#[source] kontor_identity::KeyError),
+    #[error("the master key of personal data: {0}")]
+    MasterKey(#[source] kontor_privacy::MasterKeyError),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
 }

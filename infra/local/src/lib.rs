@@ -22,6 +22,7 @@ mod nats;
 mod platform;
 pub mod ports;
 mod postgres;
+mod privacy;
 pub mod process;
 mod redis;
 mod servers;

@@ -1,7 +1,7 @@
 //! The whole of Kontor on one machine: servers, migrations, tiers.
 
 use crate::process::{self, Process};
-use crate::{Error, Identity, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, ports};
+use crate::{Error, Identity, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, ports, privacy};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -111,6 +111,13 @@ pub struct Platform {
     ports: PlatformPorts,
 }
 
+/// What tiers are told to believe callers by, and to seal personal data with.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    identity: &'a Identity,
+    master_key_file: &'a Path,
+}
+
 #[derive(Debug)]
 struct PlatformServers {
     nats: Nats,
@@ -130,6 +137,8 @@ impl Platform {
         account::shared_folder(&logs, None)?;
 
         let identity = Identity::in_folder(&folder.join("identity"))?;
+        let master_key_file = privacy::master_key_file(&folder.join("privacy"))?;
+        let keys = Keys { identity: &identity, master_key_file: &master_key_file };
 
         tell(Step::Begins("PostgreSQL, primary"));
         let postgres = Postgres::start(&folder.join("postgres"), ports.postgres, PostgresProfile::Platform).await?;
@@ -147,7 +156,7 @@ impl Platform {
         let servers = PlatformServers { nats, redis, replica, postgres };
         // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
         let [command, projector, query] = tokio::select! {
-            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, &identity, tell) => tiers?,
+            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, keys, tell) => tiers?,
             died = servers.died() => return Err(died),
         };
         Ok(Platform { query, projector, command, servers, identity, ports })
@@ -273,7 +282,7 @@ impl PlatformServers {
         logs: &Path,
         programs: [&Path; 3],
         ports: PlatformPorts,
-        identity: &Identity,
+        keys: Keys<'_>,
         tell: &mut dyn FnMut(Step<'_>),
     ) -> Result<[Tier; 3], Error> {
         tell(Step::Begins("Migrations"));
@@ -296,7 +305,7 @@ impl PlatformServers {
                 name,
             }
         };
-        let public_key = identity.settings().public_key_file.display().to_string();
+        let public_key = keys.identity.settings().public_key_file.display().to_string();
         // Each tier is told no more passwords than it needs.
         let command = [
             ("LOG__URL", self.postgres.url(Role::Command)),
@@ -304,6 +313,7 @@ impl PlatformServers {
             ("NATS__URL", self.nats.url()),
             ("HTTP__BIND", local(ports.command)),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key.clone()),
+            ("PRIVACY__MASTER_KEY_FILE", keys.master_key_file.display().to_string()),
         ];
         let projector = [
             ("PROJECTIONS__URL", self.postgres.url(Role::Projector)),

@@ -1,7 +1,7 @@
 //! The servers of one test or benchmark.
 
-use crate::{Error, Folder, Identity, Nats, Postgres, PostgresProfile, Redis};
-use std::path::Path;
+use crate::{Error, Folder, Identity, Nats, Postgres, PostgresProfile, Redis, privacy};
+use std::path::{Path, PathBuf};
 
 /// A server that a test asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub struct Servers {
     nats: Option<Nats>,
     redis: Option<Redis>,
     identity: Identity,
+    master_key_file: PathBuf,
     folder: Folder,
 }
 
@@ -39,6 +40,7 @@ impl Servers {
         };
         let path = folder.path();
         let identity = Identity::in_folder(&path.join("identity"))?;
+        let master_key_file = privacy::master_key_file(&path.join("privacy"))?;
         let wanted = |need| needs.contains(&need);
         let postgres = async {
             if !wanted(Need::Postgres) && !wanted(Need::Replica) {
@@ -66,7 +68,7 @@ impl Servers {
         // Waits for all, so that on a failure the others end before the folder goes.
         let (postgres, nats, redis) = tokio::join!(postgres, nats, redis);
         let ((postgres, replica), nats, redis) = (postgres?, nats?, redis?);
-        Ok(Servers { replica, postgres, nats, redis, identity, folder })
+        Ok(Servers { replica, postgres, nats, redis, identity, master_key_file, folder })
     }
 
     /// The primary. Panics when it was not asked for, as do its three siblings.
@@ -89,6 +91,11 @@ impl Servers {
     /// Who may call the tiers that the test starts.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The master key of personal data.
+    pub fn master_key_file(&self) -> &Path {
+        &self.master_key_file
     }
 
     /// Where the test may put files of its own, such as tiers' logs.

@@ -27,6 +27,7 @@ pub const KNOWN_SECTIONS: &[&str] = &[
     "log",
     "nats",
     "ops",
+    "privacy",
     "projections",
     "query",
     "redis",
