@@ -1,5 +1,6 @@
 //! `kontor`: the tool of operators and analysts. Each subcommand's `--help` has examples.
 
+mod customers;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -22,6 +23,11 @@ enum Task {
     /// Make the key that signs tokens, if it is not there; print where its public half is.
     #[command(after_help = "Example:\n  export KONTOR_IDENTITY__PUBLIC_KEY_FILE=$(kontor key)")]
     Key(token::Data),
+    /// What concerns customers and their personal data.
+    Customers {
+        #[command(subcommand)]
+        task: customers::CustomersTask,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "Example:\n  source <(kontor completions bash)")]
     Completions { shell: clap_complete::Shell },
@@ -32,6 +38,7 @@ fn main() -> ExitCode {
     let said = match task {
         Task::Token(options) => token::token(options),
         Task::Key(data) => token::key(&data),
+        Task::Customers { task } => customers::customers(task),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);

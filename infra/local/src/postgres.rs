@@ -103,6 +103,17 @@ impl Postgres {
         format!("postgres://{role}:{}@127.0.0.1:{}/{database}", self.passwords.of(role), self.port)
     }
 
+    /// As [`url`](Self::url), of the server that another process runs from `folder`.
+    pub fn url_of_running(folder: &Path, role: Role) -> Result<String, Error> {
+        // The fourth line of postmaster.pid, which a server removes when it ends, is its port.
+        let path = folder.join("data/postmaster.pid");
+        let file = fs::read_to_string(&path).map_err(Error::io(format!("cannot read {}", path.display())))?;
+        let port = file.lines().nth(3).and_then(|line| line.trim().parse().ok());
+        let port: u16 = port.ok_or(Error::NotRunning { server: "Postgres".to_owned() })?;
+        let passwords = Passwords::read(folder)?;
+        Ok(format!("postgres://{}:{}@127.0.0.1:{port}/kontor", role.name(), passwords.of(role.name())))
+    }
+
     /// The folder of its Unix socket; `None` when its path is too long for one.
     pub fn socket_folder(&self) -> Option<PathBuf> {
         configuration::socket_folder(&self.folder)
