@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// What has happened to one cancellation. Stored and published: a field may be added, none renamed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum CancellationEvent {
     /// The goods are back in stock, in the same append, and `total` is owed to the customer.
     Booked(Booked),
@@ -20,6 +21,7 @@ pub enum CancellationEvent {
 
 /// A cancellation as it was booked. Quantities and `total` are what is taken back, so they are positive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Booked {
     pub cancellation_id: CancellationId,
     pub reference: Option<Reference>,

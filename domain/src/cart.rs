@@ -28,6 +28,7 @@ pub const UNITS_MAX: u64 = 1_000_000;
 /// `changed_at` (UTC) is when the buyer last did something, so that who waits for a cart to be left needs no other
 /// event. A change to an abandoned cart also takes it up again: what is not abandoned last is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum CartEvent {
     /// The cart exists from now on, without lines.
     Opened(Opened),
@@ -63,6 +64,7 @@ pub enum CartEvent {
 
 /// A cart as it was opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Opened {
     pub cart_id: CartId,
     /// `None`: a guest.

@@ -22,8 +22,10 @@ macro_rules! business_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[A-Za-z0-9._-]{1,64}$")))]
         #[serde(transparent)]
-        pub struct $name(CompactString);
+        pub struct $name(#[cfg_attr(feature = "schema", schemars(with = "String"))] CompactString);
 
         impl $name {
             pub fn as_str(&self) -> &str {
@@ -64,8 +66,10 @@ macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", schemars(extend("format" = "uuid", "pattern" = UUID_PATTERN)))]
         #[serde(transparent)]
-        pub struct $name(pub Uuid);
+        pub struct $name(#[cfg_attr(feature = "schema", schemars(with = "String"))] pub Uuid);
 
         impl FromStr for $name {
             type Err = IdError;
@@ -92,6 +96,10 @@ macro_rules! uuid_id {
         }
     };
 }
+
+// Lower case: either is read, one is written.
+#[cfg(feature = "schema")]
+const UUID_PATTERN: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
 business_id! {
     /// A stock keeping unit: names a product and its stock.

@@ -6,7 +6,9 @@ use std::fmt;
 
 /// An ISO 4217 currency, such as GBP.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Currency([u8; 3]);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[A-Z]{3}$")))]
+pub struct Currency(#[cfg_attr(feature = "schema", schemars(with = "String"))] [u8; 3]);
 
 impl Currency {
     pub const GBP: Currency = Currency(*b"GBP");
@@ -51,6 +53,7 @@ impl<'de> Deserialize<'de> for Currency {
 
 /// An amount in minor units (pence, cents) of its currency; may be negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     pub amount_minor: i64,

@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 /// What has happened to one order. Stored and published: a field may be added, none renamed or removed. Times are
 /// business time, UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OrderEvent {
     /// The order stands, and its goods are reserved or shipped in the same append.
     Placed(Placed),
@@ -91,6 +92,7 @@ pub enum OrderEvent {
 
 /// An order as it was placed. `total` is the sum of quantity x unit price over the lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Placed {
     pub order_id: OrderId,
     pub reference: Option<Reference>,
@@ -109,6 +111,7 @@ pub struct Placed {
 
 /// What becomes of the goods when the order is placed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Fulfilment {
     /// They are set aside until they are shipped or released.

@@ -31,6 +31,7 @@ pub type CustomerAction = Text<2000>;
 /// What has happened to one payment. Stored and published: a field may be added, none renamed or removed. Times are
 /// business time, UTC. `provider_event`: the notification that brought it; `None` for an answer to our own question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum PaymentEvent {
     /// The provider is about to be asked to hold `amount`. What comes of it is not known yet.
     AuthorisationRequested {
@@ -126,6 +127,7 @@ pub enum PaymentEvent {
 
 /// What a provider is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     Authorise,

@@ -11,10 +11,12 @@ use std::fmt;
 /// Something about a person that only the holder of the subject's key can read. The same words of the same subject are
 /// sealed into the same text, so that a retry can be told from a change.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Personal {
     pub subject: SubjectId,
     /// base64 (RFC 4648, URL-safe, without padding) of a format version, the nonce and the AES-256-GCM ciphertext.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub sealed: CompactString,
 }
 
@@ -26,6 +28,7 @@ impl fmt::Debug for Personal {
 
 /// Where goods or an invoice go. Tax and shipping depend on the country, so it is not sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     pub country: CountryCode,
@@ -35,7 +38,9 @@ pub struct Address {
 
 /// An ISO 3166-1 alpha-2 country code, such as GB.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CountryCode([u8; 2]);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[A-Z]{2}$")))]
+pub struct CountryCode(#[cfg_attr(feature = "schema", schemars(with = "String"))] [u8; 2]);
 
 impl CountryCode {
     /// `None` for what is not two capital letters. Whether anything goes there is for shipping and tax rules to say.

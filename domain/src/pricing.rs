@@ -15,6 +15,7 @@ use tax::{Charge, Taxed};
 
 /// A rate in hundredths of a per cent: 2,000 is 20 %.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct BasisPoints(pub u32);
 
@@ -25,6 +26,7 @@ impl BasisPoints {
 
 /// What is to be paid and why. Each `total` is the sum of what is above it, to the penny.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Breakdown {
     pub currency: Currency,
     pub lines: Vec<PricedLine>,
@@ -36,6 +38,7 @@ pub struct Breakdown {
 
 /// One line with its price. `total` = quantity x unit price, plus `tax` where prices are without it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PricedLine {
     pub sku: Sku,
     pub quantity: Quantity,
@@ -48,6 +51,7 @@ pub struct PricedLine {
 
 /// What shipping costs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShippingCharge {
     pub method: ShippingMethodId,
     pub tax_rate: BasisPoints,
@@ -58,6 +62,7 @@ pub struct ShippingCharge {
 
 /// All that is taxed at one rate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TaxShare {
     pub rate: BasisPoints,
     pub net: Money,
@@ -66,6 +71,7 @@ pub struct TaxShare {
 
 /// One line of a cart: so many units of a product, at whatever they cost when asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CartLine {
     pub sku: Sku,

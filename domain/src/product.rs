@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// What has happened to one product. Stored and published: a field may be added, none renamed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ProductEvent {
     /// The product exists from now on, without a price.
     Registered { name: Name, description: Option<Description> },

@@ -5,6 +5,8 @@ use std::fmt;
 
 /// A number of units, 0 to 1,000,000,000,000: small enough to be exact in any JSON reader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("maximum" = Self::MAX.0)))]
 #[serde(transparent)]
 pub struct Quantity(u64);
 

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 /// says the latter, so that a reader need only assign it. `shares` tells which location the `quantity` units are at.
 /// `back_ordered_after` counts the units that orders wait for. A field that is absent is 0, none, or the location `main`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum StockEvent {
     /// `quantity` units came in: a delivery, or goods taken back without naming their order.
     Received {
@@ -126,6 +127,7 @@ pub enum StockEvent {
 
 /// By how many units a count or a find differs from what was booked. At least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     Up(Quantity),
@@ -134,6 +136,7 @@ pub enum Change {
 
 /// Why an order's units are on sale again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleaseCause {
     /// Somebody asked for it: the order was cancelled, or its payment failed.

@@ -6,8 +6,19 @@ use std::fmt;
 
 /// 1 to `MAX` characters, no control characters, no blank at either end.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline, extend("minLength" = 1, "maxLength" = MAX, "pattern" = PATTERN)))]
 #[serde(transparent)]
-pub struct Text<const MAX: usize>(CompactString);
+pub struct Text<const MAX: usize>(#[cfg_attr(feature = "schema", schemars(with = "String"))] CompactString);
+
+/// For JSON Schema: the characters that `char::is_control` and, at both ends, `str::trim` know. Without `\s` and
+/// `\p`, of which every language means something else.
+#[cfg(feature = "schema")]
+const PATTERN: &str = concat!(
+    r"^[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"([^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?$",
+);
 
 /// A product's name for people.
 pub type Name = Text<200>;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// What has happened to the timers of one order. Stored and published: a field may be added, none renamed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TimerEvent {
     /// The order is to be looked at again at `at`, UTC.
     Set { order_id: OrderId, reason: TimerReason, at: DateTime<Utc> },
@@ -18,6 +19,7 @@ pub enum TimerEvent {
 
 /// Why an order is looked at again. It has one timer for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TimerReason {
     /// Its goods are not held any longer unless it is paid.

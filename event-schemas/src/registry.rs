@@ -2,21 +2,31 @@
 
 use cqrs_es::Aggregate;
 use kontor_domain::cancellation::{Cancellation, CancellationEvent};
+use kontor_domain::cart::{Cart, CartEvent};
 use kontor_domain::ids::IdError;
 use kontor_domain::order::{Order, OrderEvent};
+use kontor_domain::payment::{Payment, PaymentEvent};
 use kontor_domain::product::{Product, ProductEvent};
 use kontor_domain::stock::{Stock, StockEvent};
-use kontor_domain::{CancellationId, OrderId, Sku};
+use kontor_domain::timer::{Timer, TimerEvent};
+use kontor_domain::{CancellationId, CartId, OrderId, PaymentId, Sku};
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
 
 /// Types of aggregate, as they stand in the log.
-pub const AGGREGATES: [&str; 4] = [Product::TYPE, Stock::TYPE, Order::TYPE, Cancellation::TYPE];
+pub const AGGREGATES: [&str; 7] =
+    [Product::TYPE, Stock::TYPE, Cart::TYPE, Order::TYPE, Payment::TYPE, Timer::TYPE, Cancellation::TYPE];
 
 /// An event with the aggregate it belongs to, decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     Product(Sku, ProductEvent),
     Stock(Sku, StockEvent),
+    Cart(CartId, CartEvent),
     Order(OrderId, OrderEvent),
+    Payment(PaymentId, PaymentEvent),
+    /// Timers have the id of the order that they are of.
+    Timer(OrderId, TimerEvent),
     Cancellation(CancellationId, CancellationEvent),
 }
 
@@ -34,26 +44,30 @@ pub enum DecodeError {
 impl Fact {
     /// Decodes the payload of an event of the current version; older ones go through [`crate::upcast`] first.
     pub fn decode(aggregate_type: &str, aggregate_id: &str, payload: &[u8]) -> Result<Self, DecodeError> {
-        let id = |error| DecodeError::Id { aggregate_type: aggregate_type.into(), id: aggregate_id.into(), error };
-        let payload_error = |error| DecodeError::Payload { aggregate_type: aggregate_type.into(), error };
-        Ok(match aggregate_type {
-            Product::TYPE => Fact::Product(
-                aggregate_id.parse().map_err(id)?,
-                serde_json::from_slice(payload).map_err(payload_error)?,
-            ),
-            Stock::TYPE => {
-                Fact::Stock(aggregate_id.parse().map_err(id)?, serde_json::from_slice(payload).map_err(payload_error)?)
+        match aggregate_type {
+            Product::TYPE => event::<Product, _>(aggregate_id, payload).map(|(id, event)| Fact::Product(id, event)),
+            Stock::TYPE => event::<Stock, _>(aggregate_id, payload).map(|(id, event)| Fact::Stock(id, event)),
+            Cart::TYPE => event::<Cart, _>(aggregate_id, payload).map(|(id, event)| Fact::Cart(id, event)),
+            Order::TYPE => event::<Order, _>(aggregate_id, payload).map(|(id, event)| Fact::Order(id, event)),
+            Payment::TYPE => event::<Payment, _>(aggregate_id, payload).map(|(id, event)| Fact::Payment(id, event)),
+            Timer::TYPE => event::<Timer, _>(aggregate_id, payload).map(|(id, event)| Fact::Timer(id, event)),
+            Cancellation::TYPE => {
+                event::<Cancellation, _>(aggregate_id, payload).map(|(id, event)| Fact::Cancellation(id, event))
             }
-            Order::TYPE => {
-                Fact::Order(aggregate_id.parse().map_err(id)?, serde_json::from_slice(payload).map_err(payload_error)?)
-            }
-            Cancellation::TYPE => Fact::Cancellation(
-                aggregate_id.parse().map_err(id)?,
-                serde_json::from_slice(payload).map_err(payload_error)?,
-            ),
-            other => return Err(DecodeError::Aggregate(other.into())),
-        })
+            other => Err(DecodeError::Aggregate(other.into())),
+        }
     }
+}
+
+/// The id of one kind of aggregate, and an event of it.
+fn event<A: Aggregate, Id: FromStr<Err = IdError>>(id: &str, payload: &[u8]) -> Result<(Id, A::Event), DecodeError>
+where
+    A::Event: DeserializeOwned,
+{
+    let aggregate_type = || A::TYPE.to_owned();
+    let parsed = id.parse().map_err(|error| DecodeError::Id { aggregate_type: aggregate_type(), id: id.into(), error });
+    let event = serde_json::from_slice(payload);
+    Ok((parsed?, event.map_err(|error| DecodeError::Payload { aggregate_type: aggregate_type(), error })?))
 }
 
 #[cfg(test)]

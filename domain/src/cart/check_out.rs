@@ -22,6 +22,7 @@ pub struct CheckOut {
 
 /// A cart as it was checked out: all that the order, its payment and its mail need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CheckedOut {
     pub cart_id: CartId,
     pub order_id: OrderId,

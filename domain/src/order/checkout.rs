@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What an order knows from checkout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Checkout {
     pub cart_id: CartId,
     /// [`OrderNumber::of`] the order.

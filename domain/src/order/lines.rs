@@ -10,6 +10,7 @@ pub const LINES_MAX: usize = 2_000;
 
 /// One line of an order or a cancellation: `quantity` units at `unit_price` each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Line {
     pub sku: Sku,
@@ -22,6 +23,7 @@ pub type Picked = BTreeMap<u32, Quantity>;
 
 /// `quantity` units of the order's line `line`, which counts from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LinePart {
     pub line: u32,

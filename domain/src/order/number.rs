@@ -14,7 +14,9 @@ use uuid::Uuid;
 /// many orders there are; among a million orders, the odds that any two share a number are 1 in 70,000. The check digit
 /// makes the number a Reed-Solomon code word over GF(32): one wrong digit and any two digits swapped are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OrderNumber(u64);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}$")))]
+pub struct OrderNumber(#[cfg_attr(feature = "schema", schemars(with = "String"))] u64);
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const DIGITS: usize = 12;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 /// Units by location, each at least 1. Empty: all of them at `main`, as it was before there were several locations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Shares(BTreeMap<LocationId, Quantity>);
 

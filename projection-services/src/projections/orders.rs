@@ -65,6 +65,7 @@ impl<'a> Changes<'a> {
                     changes.booked.insert(id.0, (cancellation, position));
                 }
                 Fact::Product(..) | Fact::Stock(..) => {} // An order says by itself what was sold at which price.
+                Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // What comes of them is an order's event.
             }
         }
         changes

@@ -56,6 +56,7 @@ impl<'a> Changes<'a> {
                     change.position = *position;
                 }
                 Fact::Order(..) | Fact::Cancellation(..) => {} // Their goods are stock events of their own.
+                Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // They move no goods.
             }
         }
         changes

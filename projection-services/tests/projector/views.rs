@@ -155,6 +155,7 @@ fn fold(views: &mut Views, position: i64, fact: Fact) {
             (row.status, row.cancelled_at, row.position) = ("cancelled".to_owned(), Some(cancelled_at), position);
         }
         Fact::Order(_, event) => panic!("this trade has no such event: {event:?}"),
+        Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // In neither view.
         Fact::Cancellation(id, CancellationEvent::Booked(booked)) => {
             let row = DocumentRow {
                 id: id.0,
