@@ -7,14 +7,15 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use kontor_domain::cancellation::CancellationError;
-use kontor_domain::order::{LinesError, OrderError};
-use kontor_domain::product::ProductError;
-use kontor_domain::stock::StockError;
 use kontor_identity::{Denied, Role, Unauthenticated};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use tracing::error;
+
+mod order;
+mod product;
+mod stock;
 
 /// Stable names of problems are URLs below this one.
 const TYPES: &str = "https://kontor.dev/problems/";
@@ -180,11 +181,10 @@ impl From<Refusal> for Problem {
                     .with("expected", expected)
                     .with("actual", actual)
             }
-            Refusal::Product(error) => product(error, detail),
-            Refusal::Stock { sku, error } => stock(error, detail).with("sku", sku),
-            Refusal::Order(OrderError::Lines(error)) => lines(error, detail),
-            Refusal::Order(error) => order(error, detail),
-            Refusal::Cancellation(CancellationError::Lines(error)) => lines(error, detail),
+            Refusal::Product(error) => product::problem(error, detail),
+            Refusal::Stock { sku, error } => stock::problem(error, detail).with("sku", sku),
+            Refusal::Order(error) => order::problem(error, detail),
+            Refusal::Cancellation(CancellationError::Lines(error)) => order::of_lines(error, detail),
             Refusal::Cancellation(CancellationError::BookedDifferently { total }) => {
                 conflict("booked-differently", "The id belongs to another cancellation", detail).with("total", total)
             }
@@ -202,193 +202,6 @@ fn not_found(name: &str, title: &'static str, detail: String) -> Problem {
 
 fn unprocessable(name: &str, title: &'static str, detail: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, name, title, detail)
-}
-
-fn product(error: ProductError, detail: String) -> Problem {
-    match error {
-        ProductError::Unknown => not_found("unknown-product", "There is no such product", detail),
-        ProductError::RegisteredDifferently { name } => {
-            conflict("registered-differently", "The SKU belongs to another product", detail).with("name", name)
-        }
-        ProductError::Withdrawn => conflict("product-withdrawn", "The product was withdrawn", detail),
-        ProductError::PriceNotPositive { price } => {
-            unprocessable("price-not-positive", "The price is not above 0", detail).with("price", price)
-        }
-    }
-}
-
-fn stock(error: StockError, detail: String) -> Problem {
-    match error {
-        StockError::Insufficient { requested, available } => {
-            conflict("insufficient-stock", "There is not enough stock", detail)
-                .with("requested", requested)
-                .with("available", available)
-        }
-        StockError::BackOrdersFull { requested, available, left } => {
-            conflict("back-orders-full", "There is not enough stock, and too much is back-ordered", detail)
-                .with("requested", requested)
-                .with("available", available)
-                .with("left", left)
-        }
-        StockError::InsufficientAt { location, requested, available } => {
-            conflict("insufficient-stock-at-location", "There is not enough stock at the location", detail)
-                .with("location", location)
-                .with("requested", requested)
-                .with("available", available)
-        }
-        StockError::BelowReserved { location, fewer, on_hand, reserved } => {
-            conflict("below-reserved", "Orders hold these units", detail)
-                .with("location", location)
-                .with("fewer", fewer)
-                .with("on_hand", on_hand)
-                .with("reserved", reserved)
-        }
-        StockError::SameLocation { location } => {
-            unprocessable("same-location", "The units are there already", detail).with("location", location)
-        }
-        StockError::ReservedDifferently { held } => {
-            conflict("reserved-differently", "The order holds another quantity", detail).with("held", held)
-        }
-        StockError::NotReserved => conflict("not-reserved", "The order holds nothing of this SKU", detail),
-        StockError::MoreThanReserved { requested, held } => {
-            conflict("more-than-reserved", "The order holds fewer units", detail)
-                .with("requested", requested)
-                .with("held", held)
-        }
-        StockError::BackOrdered { requested, filled } => {
-            conflict("back-ordered", "Not all of the order's units have come in", detail)
-                .with("requested", requested)
-                .with("filled", filled)
-        }
-        StockError::Confirmed => conflict("reservation-confirmed", "The reservation does not expire", detail),
-        StockError::NotYetExpired { expires_at } => {
-            conflict("not-yet-expired", "The reservation's time is not up", detail).with("expires_at", expires_at)
-        }
-        StockError::MoreThanShipped { requested, shipped } => {
-            conflict("more-than-shipped", "Fewer units were shipped to the order", detail)
-                .with("requested", requested)
-                .with("shipped", shipped)
-        }
-        StockError::NothingToMove => unprocessable("nothing-to-move", "The quantity is 0", detail),
-        StockError::TooMany { quantity } => {
-            unprocessable("too-many-units", "That is more than can be booked", detail).with("quantity", quantity)
-        }
-    }
-}
-
-fn order(error: OrderError, detail: String) -> Problem {
-    match error {
-        OrderError::Unknown => not_found("unknown-order", "There is no such order", detail),
-        OrderError::PlacedDifferently { total } => {
-            conflict("placed-differently", "The id belongs to another order", detail).with("total", total)
-        }
-        OrderError::AlreadyShipped => conflict("already-shipped", "The goods have left", detail),
-        OrderError::Lines(error) => lines(error, detail),
-        OrderError::CheckoutMismatch { .. } => {
-            unprocessable("checkout-mismatch", "Only an order from checkout has a checkout part", detail)
-        }
-        OrderError::OtherNumber { expected, found } => {
-            unprocessable("other-number", "The order has another number", detail)
-                .with("expected", expected)
-                .with("found", found)
-        }
-        OrderError::PricedDifferently { line } => {
-            conflict("priced-differently", "The prices are of another line", detail).with("line", line)
-        }
-        OrderError::BreakdownUnbalanced { sum, total } => {
-            unprocessable("breakdown-unbalanced", "The prices do not add up", detail)
-                .with("sum", sum)
-                .with("total", total)
-        }
-        OrderError::ChargeNegative { charge } => {
-            unprocessable("charge-negative", "A charge is below 0", detail).with("charge", charge)
-        }
-        OrderError::Cancelled => conflict("order-cancelled", "The order is cancelled", detail),
-        OrderError::NoPayment => conflict("no-payment", "The order is not paid through a payment", detail),
-        OrderError::OtherPayment { expected, found } => {
-            conflict("other-payment", "The order is paid through another payment", detail)
-                .with("expected", expected)
-                .with("found", found)
-        }
-        OrderError::AuthorisedDifferently { due, authorised } => {
-            conflict("authorised-differently", "Another amount is due", detail)
-                .with("due", due)
-                .with("authorised", authorised)
-        }
-        OrderError::NotAuthorised { due } => {
-            conflict("not-authorised", "The order is not paid", detail).with("due", due)
-        }
-        OrderError::AlreadyPaid { due } => conflict("already-paid", "The order is paid", detail).with("due", due),
-        OrderError::NotConfirmed => conflict("not-confirmed", "The order is not confirmed", detail),
-        OrderError::CapturedTooMuch { captured_total, charged } => {
-            conflict("captured-too-much", "More is captured than was shipped", detail)
-                .with("captured_total", captured_total)
-                .with("charged", charged)
-        }
-        OrderError::NothingPicked => {
-            unprocessable("nothing-picked", "No units were named", detail).with("field", "lines")
-        }
-        OrderError::UnknownLine { line, lines } => {
-            unprocessable("unknown-line", "The order has no such line", detail).with("line", line).with("lines", lines)
-        }
-        OrderError::NotLeftToShip { line, requested, left } => {
-            conflict("not-left-to-ship", "Fewer units are left to ship", detail)
-                .with("line", line)
-                .with("requested", requested)
-                .with("left", left)
-        }
-        OrderError::UnknownShipment { shipment_id } => {
-            not_found("unknown-shipment", "There is no such shipment", detail).with("shipment_id", shipment_id)
-        }
-        OrderError::ShippedDifferently { charge } => {
-            conflict("shipped-differently", "The id belongs to another shipment", detail).with("charge", charge)
-        }
-        OrderError::UnknownReturn { return_id } => {
-            not_found("unknown-return", "There is no such return", detail).with("return_id", return_id)
-        }
-        OrderError::NotReturnable { line, requested, returnable } => {
-            conflict("not-returnable", "Fewer units can be returned", detail)
-                .with("line", line)
-                .with("requested", requested)
-                .with("returnable", returnable)
-        }
-        OrderError::ReturnedDifferently { worth } => {
-            conflict("returned-differently", "The id belongs to another return", detail).with("worth", worth)
-        }
-        OrderError::ReceivedTooMany { line, received, requested } => {
-            conflict("received-too-many", "More came back than was agreed", detail)
-                .with("line", line)
-                .with("received", received)
-                .with("requested", requested)
-        }
-        OrderError::ReceivedDifferently { refund } => {
-            conflict("received-differently", "The return was received otherwise", detail).with("refund", refund)
-        }
-        OrderError::NotReceived => conflict("not-received", "The goods are not back", detail),
-        OrderError::RefundNegative { refund } => {
-            unprocessable("refund-negative", "The refund is below 0", detail).with("refund", refund)
-        }
-        OrderError::RefundTooLarge { requested, refundable } => {
-            conflict("refund-too-large", "Less can be refunded", detail)
-                .with("requested", requested)
-                .with("refundable", refundable)
-        }
-        OrderError::RefundedDifferently { refund, found } => {
-            conflict("refunded-differently", "Another amount is to be refunded", detail)
-                .with("refund", refund)
-                .with("found", found)
-        }
-    }
-}
-
-fn lines(error: LinesError, detail: String) -> Problem {
-    let at = |line: usize, field: &str| format!("lines[{}].{field}", line - 1);
-    let field = match error {
-        LinesError::Count { .. } => "lines".to_owned(),
-        LinesError::Quantity { line } | LinesError::TooLarge { line } => at(line, "quantity"),
-        LinesError::Price { line, .. } | LinesError::Currency { line, .. } => at(line, "unit_price"),
-    };
-    unprocessable("invalid-lines", "The lines cannot be booked", detail).with("field", field)
 }
 
 impl fmt::Display for Problem {
@@ -422,6 +235,7 @@ impl ResponseError for Problem {
 mod tests {
     use super::*;
     use kontor_domain::Quantity;
+    use kontor_domain::stock::StockError;
 
     #[test]
     fn a_refusal_carries_the_numbers_that_disagree() {
