@@ -1,7 +1,8 @@
-//! Every command there is: its name in a bulk, its form, who may give it, its decision.
+//! Every command there is: its name in a bulk, its form, who may give it, its path, its refusals, its decision.
 
 use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
+use crate::http::problem::{self, Kind};
 use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
 use crate::products::{DescribeProduct, PriceProduct, RegisterProduct, WithdrawProduct};
 use crate::stock::{
@@ -9,28 +10,57 @@ use crate::stock::{
     ReturnStock, ShipStock, TransferStock,
 };
 use kontor_identity::Permission;
+use schemars::{Schema, SchemaGenerator};
 
-/// One list for all doors: `name => Form, Permission`.
+/// What is known of a command before one comes in.
+pub struct Spec {
+    /// Its name in a bulk.
+    pub name: &'static str,
+    /// What the one who gives it must be allowed to do.
+    pub permission: Permission,
+    /// Where it is posted by itself. What is in braces is a field of its form, which the path gives.
+    pub path: &'static str,
+    /// How the rules may refuse it.
+    pub refusals: &'static [&'static [&'static Kind]],
+    /// Its form.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Spec {
+    /// The command called `name`, if there is one.
+    pub fn of(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|spec| spec.name == name)
+    }
+
+    /// The fields that the path gives.
+    pub fn path_fields(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+}
+
+/// One table for all doors: `name => Form, Permission, path, [problem files with its refusals]`. The routes, bulks and the
+/// OpenAPI document follow from it.
 macro_rules! commands {
-    ($($name:literal => $form:ident, $permission:ident;)*) => {
+    ($($name:literal => $form:ident, $permission:ident, $path:literal, [$($refusals:ident),*];)*) => {
         /// A command as it came in, well-formed.
         #[derive(Debug)]
         pub enum Command {
             $($form($form),)*
         }
 
+        /// All commands.
+        pub const ALL: &[Spec] = &[$(Spec {
+            name: $name,
+            permission: Permission::$permission,
+            path: $path,
+            refusals: &[$(problem::$refusals::ALL),*],
+            schema: SchemaGenerator::subschema_for::<$form>,
+        }),*];
+
         /// The names of all commands.
         pub const NAMES: &[&str] = &[$($name),*];
 
         impl Command {
-            /// What the one who gives the command called `name` must be allowed to do. `None`: no command is called so.
-            pub fn permission(name: &str) -> Option<Permission> {
-                Some(match name {
-                    $($name => Permission::$permission,)*
-                    _ => return None,
-                })
-            }
-
             /// Reads the command called `name` from its fields. `None`: no command is called so.
             pub fn read(name: &str, fields: &Fields<'_>) -> Option<Result<Self, InvalidField>> {
                 Some(match name {
@@ -51,22 +81,34 @@ macro_rules! commands {
 }
 
 commands! {
-    "register-product" => RegisterProduct, EditCatalogue;
-    "describe-product" => DescribeProduct, EditCatalogue;
-    "price-product" => PriceProduct, EditCatalogue;
-    "withdraw-product" => WithdrawProduct, EditCatalogue;
-    "receive-stock" => ReceiveStock, MoveStock;
-    "adjust-stock" => AdjustStock, MoveStock;
-    "count-stock" => CountStock, MoveStock;
-    "transfer-stock" => TransferStock, MoveStock;
-    "reserve-stock" => ReserveStock, MoveStock;
-    "confirm-stock" => ConfirmStock, MoveStock;
-    "release-stock" => ReleaseStock, MoveStock;
-    "expire-stock" => ExpireStock, MoveStock;
-    "ship-stock" => ShipStock, MoveStock;
-    "return-stock" => ReturnStock, MoveStock;
-    "limit-back-orders" => LimitBackOrders, MoveStock;
-    "place-order" => PlaceOrder, BookTrade;
-    "cancel-order" => CancelOrder, CancelOrder;
-    "book-cancellation" => BookCancellation, BookTrade;
+    "register-product" => RegisterProduct, EditCatalogue, "/v1/products", [product];
+    "describe-product" => DescribeProduct, EditCatalogue, "/v1/products/{sku}/describe", [product];
+    "price-product" => PriceProduct, EditCatalogue, "/v1/products/{sku}/price", [product];
+    "withdraw-product" => WithdrawProduct, EditCatalogue, "/v1/products/{sku}/withdraw", [product];
+    "receive-stock" => ReceiveStock, MoveStock, "/v1/stock/{sku}/receive", [stock];
+    "adjust-stock" => AdjustStock, MoveStock, "/v1/stock/{sku}/adjust", [stock];
+    "count-stock" => CountStock, MoveStock, "/v1/stock/{sku}/count", [stock];
+    "transfer-stock" => TransferStock, MoveStock, "/v1/stock/{sku}/transfer", [stock];
+    "reserve-stock" => ReserveStock, MoveStock, "/v1/stock/{sku}/reserve", [stock];
+    "confirm-stock" => ConfirmStock, MoveStock, "/v1/stock/{sku}/confirm", [stock];
+    "release-stock" => ReleaseStock, MoveStock, "/v1/stock/{sku}/release", [stock];
+    "expire-stock" => ExpireStock, MoveStock, "/v1/stock/{sku}/expire", [stock];
+    "ship-stock" => ShipStock, MoveStock, "/v1/stock/{sku}/ship", [stock];
+    "return-stock" => ReturnStock, MoveStock, "/v1/stock/{sku}/return", [stock];
+    "limit-back-orders" => LimitBackOrders, MoveStock, "/v1/stock/{sku}/back-orders", [stock];
+    "place-order" => PlaceOrder, BookTrade, "/v1/orders", [order, stock];
+    "cancel-order" => CancelOrder, CancelOrder, "/v1/orders/{order_id}/cancel", [order, stock];
+    "book-cancellation" => BookCancellation, BookTrade, "/v1/cancellations", [order, stock];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_path_is_for_one_command() {
+        let paths: HashSet<_> = ALL.iter().map(|spec| spec.path).collect();
+        assert_eq!(paths.len(), ALL.len());
+    }
 }

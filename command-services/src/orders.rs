@@ -9,14 +9,17 @@ use kontor_domain::order::{Fulfilment, Line, Order, OrderCommand, OrderError, de
 use kontor_domain::stock::{RESERVATION_TTL, StockCommand};
 use kontor_domain::text::{Country, Reason, Reference};
 use kontor_domain::{CancellationId, CustomerId, LocationId, OrderId};
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// `POST /v1/orders`, `place-order`.
-#[derive(Debug, Deserialize)]
+/// Books an order and sets its goods aside, or ships them, at once: all of it, or nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrder {
+    /// Chosen for you if it is left out.
     #[serde(default = "new_order_id")]
+    #[schemars(transform = undecided)]
     order_id: OrderId,
     reference: Option<Reference>,
     customer_id: Option<CustomerId>,
@@ -24,32 +27,45 @@ pub struct PlaceOrder {
     lines: Vec<Line>,
     #[serde(default)]
     fulfilment: Fulfilment,
+    /// Now, if it is left out.
     #[serde(default = "Utc::now")]
+    #[schemars(transform = undecided)]
     placed_at: DateTime<Utc>,
 }
 
-/// `POST /v1/orders/{order_id}/cancel`, `cancel-order`.
-#[derive(Debug, Deserialize)]
+/// Takes an order back that has not left, and puts its goods back on sale.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelOrder {
     order_id: OrderId,
     reason: Reason,
+    /// Now, if it is left out.
     #[serde(default = "Utc::now")]
+    #[schemars(transform = undecided)]
     cancelled_at: DateTime<Utc>,
 }
 
-/// `POST /v1/cancellations`, `book-cancellation`.
-#[derive(Debug, Deserialize)]
+/// Books goods that came back without saying of which order, and puts them back on sale.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BookCancellation {
+    /// Chosen for you if it is left out.
     #[serde(default = "new_cancellation_id")]
+    #[schemars(transform = undecided)]
     cancellation_id: CancellationId,
     reference: Option<Reference>,
     customer_id: Option<CustomerId>,
     country: Country,
     lines: Vec<Line>,
+    /// Now, if it is left out.
     #[serde(default = "Utc::now")]
+    #[schemars(transform = undecided)]
     cancelled_at: DateTime<Utc>,
+}
+
+/// Its default is another one each time, so the schema names none.
+fn undecided(schema: &mut Schema) {
+    schema.remove("default");
 }
 
 fn new_order_id() -> OrderId {

@@ -5,10 +5,11 @@ use crate::refusal::Refusal;
 use kontor_domain::product::{Product, ProductCommand};
 use kontor_domain::text::{Description, Name, Reason};
 use kontor_domain::{Money, Sku};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `POST /v1/products`, `register-product`.
-#[derive(Debug, Deserialize)]
+/// Puts a product under its SKU. It has no price yet, so it is not on sale.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterProduct {
     sku: Sku,
@@ -16,8 +17,8 @@ pub struct RegisterProduct {
     description: Option<Description>,
 }
 
-/// `POST /v1/products/{sku}/describe`, `describe-product`.
-#[derive(Debug, Deserialize)]
+/// Gives the product another name and description. Without `description` it has none any more.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DescribeProduct {
     sku: Sku,
@@ -25,16 +26,16 @@ pub struct DescribeProduct {
     description: Option<Description>,
 }
 
-/// `POST /v1/products/{sku}/price`, `price-product`.
-#[derive(Debug, Deserialize)]
+/// Sets what one unit costs.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceProduct {
     sku: Sku,
     price: Money,
 }
 
-/// `POST /v1/products/{sku}/withdraw`, `withdraw-product`.
-#[derive(Debug, Deserialize)]
+/// Takes the product out of the catalogue, for good.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithdrawProduct {
     sku: Sku,

@@ -13,7 +13,7 @@ macro_rules! stock_commands {
     ($($(#[$doc:meta])* $form:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* } => $command:expr;)*) => {
         $(
             $(#[$doc])*
-            #[derive(Debug, Deserialize)]
+            #[derive(Debug, Deserialize, schemars::JsonSchema)]
             #[serde(deny_unknown_fields)]
             pub struct $form {
                 sku: Sku,
@@ -31,7 +31,7 @@ macro_rules! stock_commands {
 }
 
 stock_commands! {
-    /// `POST /v1/stock/{sku}/receive`, `receive-stock`: goods came in.
+    /// Goods came in.
     ReceiveStock { quantity: Quantity, reference: Option<Reference>, #[serde(default)] location: LocationId, } => |form| {
         StockCommand::Receive {
             quantity: form.quantity,
@@ -40,17 +40,17 @@ stock_commands! {
         }
     };
 
-    /// `POST /v1/stock/{sku}/adjust`, `adjust-stock`: so many more or fewer than was booked.
+    /// So many more or fewer than was booked.
     AdjustStock { change: Change, reason: Reason, #[serde(default)] location: LocationId, } => |form| {
         StockCommand::Adjust { location: form.location.clone(), change: form.change, reason: form.reason.clone() }
     };
 
-    /// `POST /v1/stock/{sku}/count`, `count-stock`: so many are there.
+    /// So many are there.
     CountStock { counted: Quantity, reason: Reason, #[serde(default)] location: LocationId, } => |form| {
         StockCommand::Count { location: form.location.clone(), counted: form.counted, reason: form.reason.clone() }
     };
 
-    /// `POST /v1/stock/{sku}/transfer`, `transfer-stock`: from one location to another.
+    /// From one location to another.
     TransferStock { quantity: Quantity, from: LocationId, to: LocationId, reference: Option<Reference>, } => |form| {
         StockCommand::Transfer {
             quantity: form.quantity,
@@ -60,31 +60,31 @@ stock_commands! {
         }
     };
 
-    /// `POST /v1/stock/{sku}/reserve`, `reserve-stock`: set aside for an order, until `expires_at` if that is given.
+    /// Set aside for an order, until `expires_at` if that is given.
     ReserveStock { order_id: OrderId, quantity: Quantity, expires_at: Option<DateTime<Utc>>, } => |form| {
         StockCommand::Reserve { order_id: form.order_id, quantity: form.quantity, expires_at: form.expires_at }
     };
 
-    /// `POST /v1/stock/{sku}/confirm`, `confirm-stock`: the reservation does not expire any more.
+    /// The reservation does not expire any more.
     ConfirmStock { order_id: OrderId, } => |form| StockCommand::Confirm { order_id: form.order_id };
 
-    /// `POST /v1/stock/{sku}/release`, `release-stock`: back on sale.
+    /// Back on sale.
     ReleaseStock { order_id: OrderId, } => |form| StockCommand::Release { order_id: form.order_id };
 
-    /// `POST /v1/stock/{sku}/expire`, `expire-stock`: back on sale, if its time is over.
+    /// Back on sale, if its time is over.
     ExpireStock { order_id: OrderId, } => |form| StockCommand::Expire { order_id: form.order_id, now: Utc::now() };
 
-    /// `POST /v1/stock/{sku}/ship`, `ship-stock`: what the order has reserved, or `quantity` units of it.
+    /// What the order has reserved, or `quantity` units of it.
     ShipStock { order_id: OrderId, quantity: Option<Quantity>, } => |form| {
         StockCommand::Ship { order_id: form.order_id, quantity: form.quantity }
     };
 
-    /// `POST /v1/stock/{sku}/return`, `return-stock`: units that were shipped to the order are back.
+    /// Units that were shipped to the order are back.
     ReturnStock { order_id: OrderId, quantity: Quantity, #[serde(default)] location: LocationId, } => |form| {
         StockCommand::Return { order_id: form.order_id, quantity: form.quantity, location: form.location.clone() }
     };
 
-    /// `POST /v1/stock/{sku}/back-orders`, `limit-back-orders`: orders may wait for `up_to` units in all.
+    /// Orders may wait for `up_to` units in all.
     LimitBackOrders { up_to: Quantity, } => |form| StockCommand::LimitBackOrders { up_to: form.up_to };
 }
 

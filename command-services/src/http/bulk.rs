@@ -7,7 +7,7 @@ use super::context::{Request, check_key, key};
 use super::fields::{Fields, InvalidField};
 use super::problem::Problem;
 use super::routes::{HttpSettings, media_type, status};
-use crate::command::Command;
+use crate::command::{Command, Spec};
 use crate::executor::{Context, Done, Executor, Expects};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -169,9 +169,10 @@ impl Bulk {
             check_key(given).map_err(|rule| InvalidField { field: "key".into(), rule })?;
             let name = fields.take("command").ok_or_else(|| missing("command"))?;
             let caller = self.request.caller();
-            caller.may(Command::permission(&name).ok_or_else(|| Problem::unknown_command(&name))?)?;
+            let unknown = || Problem::unknown_command(&name);
+            caller.may(Spec::of(&name).ok_or_else(unknown)?.permission)?;
             let context = self.request.command(key(caller, given, &name, &fields), Expects::Anything);
-            let command = Command::read(&name, &fields).ok_or_else(|| Problem::unknown_command(&name))??;
+            let command = Command::read(&name, &fields).ok_or_else(unknown)??;
             Ok((command, context))
         });
         Parsed { line, key_text, command }

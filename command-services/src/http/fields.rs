@@ -60,7 +60,12 @@ impl<'a> Fields<'a> {
             let rule = error.into_inner().to_string();
             // serde_json adds a place within the field's own text, which means nothing to the client.
             let rule = rule.split(" at line ").next().unwrap_or_default().to_owned();
-            InvalidField { field: if field == "." { String::new() } else { field }, rule }
+            let field = match (if field == "." { "" } else { &field }, absent_or_twice(&rule)) {
+                (parent, None) => parent.to_owned(),
+                ("", Some(name)) => name.to_owned(),
+                (parent, Some(name)) => format!("{parent}.{name}"),
+            };
+            InvalidField { field, rule }
         })
     }
 
@@ -78,6 +83,12 @@ impl<'a> Fields<'a> {
         }
         bytes
     }
+}
+
+/// The field that serde finds missing, or there twice. It says so of the object, and names the field in the rule only.
+fn absent_or_twice(rule: &str) -> Option<&str> {
+    let name = rule.strip_prefix("missing field `").or_else(|| rule.strip_prefix("duplicate field `"))?;
+    name.strip_suffix('`')
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
@@ -198,7 +209,11 @@ mod tests {
     fn what_breaks_a_rule_is_named() {
         let sku_rule = "must consist of letters, digits, '.', '_' and '-', has '/'";
         assert_eq!(read(r#"{"parts":[]}"#, Some("a/b")), invalid("sku", sku_rule));
-        assert_eq!(read(r#"{"parts":[]}"#, None), invalid("", "missing field `sku`"));
+        assert_eq!(read(r#"{"parts":[]}"#, None), invalid("sku", "missing field `sku`"));
+        let incomplete = r#"{"sku":"A","parts":[{"quantity":1},{}]}"#;
+        assert_eq!(read(incomplete, None), invalid("parts[1].quantity", "missing field `quantity`"));
+        let repeated = r#"{"sku":"A","sku":"B","parts":[]}"#;
+        assert_eq!(read(repeated, None), invalid("sku", "duplicate field `sku`"));
         let twice = "is given by the path and must not be in the body";
         assert_eq!(read(r#"{"sku":"A","parts":[]}"#, Some("A")), invalid("sku", twice));
         let negative = read(r#"{"sku":"A","parts":[{"quantity":1},{"quantity":-1}]}"#, None).expect_err("negative");

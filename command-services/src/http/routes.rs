@@ -3,8 +3,8 @@
 use super::bulk;
 use super::context::{Request, check_key, if_match, key, key_alone, key_header};
 use super::fields::{Fields, InvalidField};
-use super::problem::Problem;
-use crate::command::Command;
+use super::problem::{Kind, Problem};
+use crate::command::{self, Command, Spec};
 use crate::executor::{Done, Executor};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, ETAG};
@@ -73,72 +73,51 @@ pub fn status(done: &Done) -> StatusCode {
     if done.changed { StatusCode::CREATED } else { StatusCode::OK }
 }
 
-/// The paths, each with its command and the field that the path gives.
+/// The paths: each command's own, and the others.
 pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     let limit = settings.body_bytes_max;
     config.app_data(web::PayloadConfig::new(limit)).app_data(Data::new(settings.clone()));
-    let post = |path: &str, command: &'static str| web::resource(path).route(web::post().to(handler(command, None)));
-    let post_to = |path: &str, command: &'static str, field: &'static str| {
-        web::resource(path).route(web::post().to(handler(command, Some(field))))
-    };
-    let resources = [
-        post("/v1/products", "register-product"),
-        post_to("/v1/products/{id}/describe", "describe-product", "sku"),
-        post_to("/v1/products/{id}/price", "price-product", "sku"),
-        post_to("/v1/products/{id}/withdraw", "withdraw-product", "sku"),
-        post_to("/v1/stock/{id}/receive", "receive-stock", "sku"),
-        post_to("/v1/stock/{id}/adjust", "adjust-stock", "sku"),
-        post_to("/v1/stock/{id}/count", "count-stock", "sku"),
-        post_to("/v1/stock/{id}/transfer", "transfer-stock", "sku"),
-        post_to("/v1/stock/{id}/reserve", "reserve-stock", "sku"),
-        post_to("/v1/stock/{id}/confirm", "confirm-stock", "sku"),
-        post_to("/v1/stock/{id}/release", "release-stock", "sku"),
-        post_to("/v1/stock/{id}/expire", "expire-stock", "sku"),
-        post_to("/v1/stock/{id}/ship", "ship-stock", "sku"),
-        post_to("/v1/stock/{id}/return", "return-stock", "sku"),
-        post_to("/v1/stock/{id}/back-orders", "limit-back-orders", "sku"),
-        post("/v1/orders", "place-order"),
-        post_to("/v1/orders/{id}/cancel", "cancel-order", "order_id"),
-        post("/v1/cancellations", "book-cancellation"),
+    let commands = command::ALL.iter().map(|spec| web::resource(spec.path).route(web::post().to(handler(spec))));
+    let others = [
         web::resource("/v1/bulk").route(web::post().to(bulk::bulk)),
         web::resource("/v1/commands/{key}").route(web::get().to(outcome)),
+        web::resource("/v1/problems").route(web::get().to(catalogue)),
+        web::resource("/v1/problems/{name}").route(web::get().to(problem_type)),
     ];
-    for resource in resources {
+    for resource in commands.chain(others) {
         config.service(resource.default_service(web::to(refuse_method)));
     }
     config.default_service(web::to(refuse_path));
 }
 
-const REGISTERED: &str = "each path is registered with the name of a command";
-
 type Handling = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, Problem>>>>;
 
 /// Serves one command on its own path.
 fn handler(
-    command: &'static str,
-    path_field: Option<&'static str>,
+    spec: &'static Spec,
 ) -> impl Fn(HttpRequest, Result<Bytes, actix_web::Error>, Data<Arc<Executor>>) -> Handling + Clone + 'static {
-    move |request, body, executor| Box::pin(serve(command, path_field, request, body, executor))
+    move |request, body, executor| {
+        Box::pin(async move { serve(spec, &request, body, executor).await.map_err(|problem| problem.within(&request)) })
+    }
 }
 
 async fn serve(
-    name: &'static str,
-    path_field: Option<&'static str>,
-    request: HttpRequest,
+    spec: &'static Spec,
+    request: &HttpRequest,
     body: Result<Bytes, actix_web::Error>,
     executor: Data<Arc<Executor>>,
 ) -> Result<HttpResponse, Problem> {
-    let ours = Request::of(&request)?;
-    ours.caller().may(Command::permission(name).expect(REGISTERED))?;
-    media_type(&request, "application/json")?;
-    let body = body.map_err(|error| unreadable(&request, &error))?;
-    let key_text = key_header(&request)?;
+    let ours = Request::of(request)?;
+    ours.caller().may(spec.permission)?;
+    media_type(request, "application/json")?;
+    let body = body.map_err(|error| unreadable(request, &error))?;
+    let key_text = key_header(request)?;
     let mut fields = Fields::parse(&body).map_err(|error| Problem::malformed(error.to_string()))?;
-    if let Some(field) = path_field {
-        fields = fields.with(field, request.match_info().query("id"))?;
+    for field in spec.path_fields() {
+        fields = fields.with(field, request.match_info().query(field))?;
     }
-    let command: Result<Command, InvalidField> = Command::read(name, &fields).expect(REGISTERED);
-    let context = ours.command(key(ours.caller(), key_text, name, &fields), if_match(&request)?);
+    let command = Command::read(spec.name, &fields).expect("what is in the table can be read");
+    let context = ours.command(key(ours.caller(), key_text, spec.name, &fields), if_match(request)?);
     let done = executor.execute(context, command?).await?;
     Ok(answer(&done))
 }
@@ -157,12 +136,27 @@ async fn outcome(
     path: Path<String>,
     executor: Data<Arc<Executor>>,
 ) -> Result<HttpResponse, Problem> {
-    let ours = Request::of(&request)?;
-    ours.caller().may(Permission::ReadOutcomes)?;
-    check_key(&path).map_err(|rule| InvalidField { field: "key".into(), rule })?;
-    let mut outcomes = executor.outcomes(&[key_alone(ours.caller(), &path)]).await?;
-    let outcome = outcomes.pop().flatten().ok_or_else(Problem::unknown_key)?;
-    Ok(answer(&outcome.into()))
+    let outcome = async {
+        let ours = Request::of(&request)?;
+        ours.caller().may(Permission::ReadOutcomes)?;
+        check_key(&path).map_err(|rule| InvalidField { field: "key".into(), rule })?;
+        let mut outcomes = executor.outcomes(&[key_alone(ours.caller(), &path)]).await?;
+        let outcome = outcomes.pop().flatten().ok_or_else(Problem::unknown_key)?;
+        Ok(answer(&outcome.into()))
+    };
+    outcome.await.map_err(|problem: Problem| problem.within(&request))
+}
+
+/// All types of problem. For everybody, like the document.
+async fn catalogue() -> HttpResponse {
+    HttpResponse::Ok().json(Kind::all().collect::<Vec<_>>())
+}
+
+/// One type of problem, by the last part of its URL.
+async fn problem_type(request: HttpRequest, name: Path<String>) -> Result<HttpResponse, Problem> {
+    let kind = Kind::all().find(|kind| kind.name() == *name);
+    let kind = kind.ok_or_else(|| Problem::unknown_problem(&name).within(&request))?;
+    Ok(HttpResponse::Ok().json(kind))
 }
 
 /// Whether the request says that its body is `expected`.
@@ -181,9 +175,9 @@ fn unreadable(request: &HttpRequest, error: &actix_web::Error) -> Problem {
 }
 
 async fn refuse_method(request: HttpRequest) -> HttpResponse {
-    Problem::method(request.method().as_str(), request.path()).error_response()
+    Problem::method(request.method().as_str(), request.path()).within(&request).error_response()
 }
 
 async fn refuse_path(request: HttpRequest) -> HttpResponse {
-    Problem::no_such_path(request.path()).error_response()
+    Problem::no_such_path(request.path()).within(&request).error_response()
 }
