@@ -20,7 +20,7 @@ use kontor_event_store::{AppendError, Appended, Key, Log, Pending};
 use kontor_identity::Caller;
 use kontor_settings::{Check, Rule, at_least};
 use kontor_telemetry::{TraceParent, spans};
-use mailbox::{Forget, Mailboxes};
+use mailbox::{Cached, Forget, Mailboxes};
 use serde::{Deserialize, Serialize};
 use snapshots::{Snapshot, Snapshots};
 use std::any::{Any, TypeId};
@@ -177,6 +177,14 @@ impl Executor {
         let mut submitted = Submitted { executor: self, context, decision, attempts: 0, awaited: None };
         submitted.decide().await?;
         Ok(submitted)
+    }
+
+    /// A copy of an aggregate's state with its version (0: it does not exist), after all commands that this process has
+    /// decided. Another process may have gone on.
+    pub async fn peek<A: Aggregate<Services = ()> + Clone + 'static>(&self, id: &str) -> Result<(A, i64), Failure> {
+        let turn = unit::turn::<A>(self, id, false).await?.1;
+        let Cached { aggregate, version, .. } = turn.clone().expect("an aggregate that has its turn was read");
+        Ok((aggregate, version))
     }
 
     /// The outcomes kept under `keys`, in their order; `None`: no command was carried out with it, or it was pruned.

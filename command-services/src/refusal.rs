@@ -3,6 +3,7 @@
 use kontor_domain::Sku;
 use kontor_domain::cancellation::CancellationError;
 use kontor_domain::order::OrderError;
+use kontor_domain::payment::PaymentError;
 use kontor_domain::product::ProductError;
 use kontor_domain::stock::StockError;
 
@@ -18,6 +19,8 @@ pub enum Refusal {
     Stock { sku: Sku, error: StockError },
     #[error(transparent)]
     Order(#[from] OrderError),
+    #[error(transparent)]
+    Payment(#[from] PaymentError),
     #[error(transparent)]
     Cancellation(#[from] CancellationError),
 }

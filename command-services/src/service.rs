@@ -2,6 +2,8 @@
 
 use crate::executor::Executor;
 use crate::http::routes;
+use crate::payments::simulator::{self, Simulator};
+use crate::payments::{Payments, http_client};
 use crate::relay::{Relay, RelayCounts};
 use crate::settings::{LogSection, Settings};
 use actix_web::dev::ServerHandle;
@@ -11,6 +13,7 @@ use anyhow::{Context, Result};
 use async_nats::jetstream;
 use kontor_domain::cancellation::Cancellation;
 use kontor_domain::order::Order;
+use kontor_domain::payment::Payment;
 use kontor_domain::product::Product;
 use kontor_domain::stock::Stock;
 use kontor_event_schemas::upcast;
@@ -58,14 +61,15 @@ impl NatsClient {
     }
 }
 
-/// Brings the log's tables, and those of the keys of personal data, to this release's form.
+/// Brings the log's tables, those of the keys of personal data and the payment simulator's to this release's form.
 pub async fn migrate(settings: &LogSection) -> Result<()> {
     let url = settings.migrator_url.as_ref().context("log.migrator_url (KONTOR_LOG__MIGRATOR_URL) is not set")?;
     let mut connection = options(url)?.connect().await.context("log.migrator_url: the database cannot be reached")?;
     MIGRATIONS.run(&mut connection).await.context("the log's tables could not be migrated")?;
     connection.close().await?;
     kontor_privacy::migrate(options(url)?).await.context("the keys' table could not be migrated")?;
-    info!("The log and the keys of personal data have their tables");
+    simulator::migrate(options(url)?).await.context("the payment simulator's tables could not be migrated")?;
+    info!("The log, the keys of personal data and the payment simulator have their tables");
     Ok(())
 }
 
@@ -83,6 +87,7 @@ pub async fn serve(settings: &Settings, roles: &[Role]) -> Result<()> {
 /// The tier, running.
 pub struct Service {
     executor: Option<Arc<Executor>>,
+    payments: Option<Arc<Payments>>,
     api: Option<(ServerHandle, SocketAddr)>,
     ops: OpsServer,
     health: Health,
@@ -104,19 +109,29 @@ impl Service {
                 let _stopped = relay.run().await;
             });
         }
-        let mut api = None;
+        let (mut api, mut payments) = (None, None);
         if let Some(executor) = &executor {
+            let at_work = Arc::new(open_payments(settings, executor.clone())?);
             tasks.spawn(watch_log(executor.log().clone(), health.register("log")));
             tasks.spawn(prune_keys(executor.log().clone(), Duration::from_secs(settings.log.keep_keys_h * 3_600)));
-            api = Some(start_api(settings, executor.clone(), HttpTelemetry::new(&metrics))?);
+            let (handle, address) =
+                start_api(settings, executor.clone(), at_work.clone(), HttpTelemetry::new(&metrics))?;
+            tasks.spawn(deliver_webhooks(settings, &at_work, address)?);
+            api = Some((handle, address));
+            payments = Some(at_work);
         }
         let ops = OpsServer::start(&settings.ops.bind, metrics, health.clone())?;
-        Ok(Self { executor, api, ops, health, tasks })
+        Ok(Self { executor, payments, api, ops, health, tasks })
     }
 
     /// Where the API listens, if it is served.
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.api.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Payments, if commands are served.
+    pub fn payments(&self) -> Option<&Arc<Payments>> {
+        self.payments.as_ref()
     }
 
     pub fn ops_address(&self) -> SocketAddr {
@@ -145,8 +160,31 @@ async fn open_executor(settings: &Settings) -> Result<Arc<Executor>> {
         .serving::<Product>()
         .serving::<Stock>()
         .serving::<Order>()
+        .serving::<Payment>()
         .serving::<Cancellation>();
     Ok(Arc::new(executor))
+}
+
+fn open_payments(settings: &Settings, executor: Arc<Executor>) -> Result<Payments> {
+    // Two: one writes the ledger, the other reads what is due.
+    let pool = PgPoolOptions::new().max_connections(2).test_before_acquire(false);
+    let pool = pool.connect_lazy_with(options(&settings.log.url)?);
+    let simulator = Arc::new(Simulator::new(pool, settings.simulator.clone()));
+    Ok(Payments::new(executor, &settings.payments, simulator))
+}
+
+/// The simulator's webhooks go where the settings say, or to this process's own API.
+fn deliver_webhooks(
+    settings: &Settings,
+    payments: &Payments,
+    api: SocketAddr,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let host = if api.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], api.port())) } else { api };
+    let own = || format!("http://{host}/v1/payments/webhooks/{}", simulator::NAME);
+    let url = settings.simulator.webhook_url.clone().unwrap_or_else(own);
+    let client = http_client(&url, Duration::from_millis(settings.payments.timeout_ms))?;
+    let simulator = payments.simulator().clone();
+    Ok(async move { simulator.deliver_webhooks(&url, &client).await })
 }
 
 async fn relay(
@@ -176,10 +214,12 @@ async fn relay(
 fn start_api(
     settings: &Settings,
     executor: Arc<Executor>,
+    payments: Arc<Payments>,
     telemetry: HttpTelemetry,
 ) -> Result<(ServerHandle, SocketAddr)> {
     let http = settings.http.clone();
     let executor = Data::new(executor);
+    let payments = Data::from(payments);
     let verifier = Verifier::new(&settings.identity)
         .context("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): the key of tokens cannot be read")?;
     let verifier = Data::new(verifier);
@@ -188,6 +228,7 @@ fn start_api(
         App::new()
             .wrap(telemetry.clone())
             .app_data(executor.clone())
+            .app_data(payments.clone())
             .app_data(verifier.clone())
             .configure(move |config| routes::configure(config, &http))
     })

@@ -2,6 +2,8 @@
 
 use crate::executor::ExecutorSettings;
 use crate::http::routes::HttpSettings;
+use crate::payments::PaymentSettings;
+use crate::payments::simulator::SimulatorSettings;
 use crate::relay::RelaySettings;
 use kontor_event_store::LogSettings;
 use kontor_identity::IdentitySettings;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub nats: NatsSettings,
     pub identity: IdentitySettings,
     pub privacy: PrivacySettings,
+    pub payments: PaymentSettings,
+    pub simulator: SimulatorSettings,
     pub http: HttpSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -97,6 +101,8 @@ impl Check for Settings {
         section("relay", &self.relay)?;
         section("identity", &self.identity)?;
         section("privacy", &self.privacy)?;
+        section("payments", &self.payments)?;
+        section("simulator", &self.simulator)?;
         section("http", &self.http)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)

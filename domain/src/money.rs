@@ -19,6 +19,11 @@ impl Currency {
         code.as_bytes().try_into().ok().map(Self)
     }
 
+    /// How many decimal digits its minor unit stands for (ISO 4217): 2 for GBP, 0 for JPY.
+    pub fn digits(&self) -> u32 {
+        iso_currency::Currency::from_code(self.code()).and_then(|currency| currency.exponent()).map_or(0, u32::from)
+    }
+
     /// The three letters.
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.0).expect("only ISO 4217 codes, which are ASCII, are let in")
@@ -94,13 +99,13 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = iso_currency::Currency::from_code(self.currency.code()).and_then(|c| c.exponent()).unwrap_or(0);
-        let scale = 10_u64.pow(u32::from(digits));
+        let digits = self.currency.digits();
+        let scale = 10_u64.pow(digits);
         let sign = if self.amount_minor < 0 { "-" } else { "" };
         let amount = self.amount_minor.unsigned_abs();
         write!(f, "{sign}{}", amount / scale)?;
         if digits > 0 {
-            write!(f, ".{:0width$}", amount % scale, width = usize::from(digits))?;
+            write!(f, ".{:0width$}", amount % scale, width = digits as usize)?;
         }
         write!(f, " {}", self.currency)
     }

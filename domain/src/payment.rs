@@ -136,6 +136,17 @@ pub enum Operation {
     Refund,
 }
 
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Authorise => "authorise",
+            Operation::Capture => "capture",
+            Operation::Void => "void",
+            Operation::Refund => "refund",
+        }
+    }
+}
+
 /// What a provider says became of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -290,15 +301,17 @@ pub struct Payment {
 
 /// What is where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Account {
-    order_id: OrderId,
-    provider: Provider,
-    method: PaymentMethod,
-    requested: Money,
-    authorised: Money,
-    captured: Money,
-    refunded: Money,
-    expired: bool,
+pub struct Account {
+    pub order_id: OrderId,
+    pub provider: Provider,
+    pub method: PaymentMethod,
+    pub requested: Money,
+    pub authorised: Money,
+    pub captured: Money,
+    pub refunded: Money,
+    pub expired: bool,
+    /// By what the provider knows the authorisation, for all that follows on it.
+    pub reference: Option<ProviderReference>,
 }
 
 /// One request to the provider.
@@ -307,6 +320,7 @@ pub struct Attempt {
     pub operation: Operation,
     pub amount: Money,
     pub return_id: Option<ReturnId>,
+    pub requested_at: DateTime<Utc>,
     pub progress: Progress,
 }
 
@@ -344,9 +358,14 @@ impl Payment {
         self.attempts.iter().filter(|(_, attempt)| attempt.progress.is_open()).map(|(id, attempt)| (*id, attempt))
     }
 
-    /// The provider; `None` before anything was requested.
-    pub fn provider(&self) -> Option<&Provider> {
-        self.account.as_ref().map(|account| &account.provider)
+    /// All requests to the provider.
+    pub fn attempts(&self) -> impl Iterator<Item = (AttemptId, &Attempt)> {
+        self.attempts.iter().map(|(id, attempt)| (*id, attempt))
+    }
+
+    /// What is where.
+    pub fn account(&self) -> Result<&Account, PaymentError> {
+        self.account.as_ref().ok_or(PaymentError::Unknown)
     }
 
     fn decide(&self, command: PaymentCommand) -> Result<Option<PaymentEvent>, PaymentError> {
@@ -446,10 +465,6 @@ impl Payment {
         Ok(Some(PaymentEvent::RefundRequested { order_id: account.order_id, attempt, return_id, amount, requested_at }))
     }
 
-    fn account(&self) -> Result<&Account, PaymentError> {
-        self.account.as_ref().ok_or(PaymentError::Unknown)
-    }
-
     /// Whether this very attempt was recorded. Refuses its key for another one.
     fn was_attempted(
         &self,
@@ -546,30 +561,46 @@ impl Aggregate for Payment {
     fn apply(&mut self, event: PaymentEvent) {
         use PaymentEvent::*;
         match event {
-            AuthorisationRequested { order_id, attempt, provider, method, amount: requested, .. } => {
+            AuthorisationRequested { order_id, attempt, provider, method, amount: requested, requested_at } => {
                 let zero = Money::zero(requested.currency);
-                let (authorised, captured, refunded, expired) = (zero, zero, zero, false);
-                self.account =
-                    Some(Account { order_id, provider, method, requested, authorised, captured, refunded, expired });
-                self.begin(attempt, Operation::Authorise, requested, None);
+                self.account = Some(Account {
+                    order_id,
+                    provider,
+                    method,
+                    requested,
+                    authorised: zero,
+                    captured: zero,
+                    refunded: zero,
+                    expired: false,
+                    reference: None,
+                });
+                self.begin(attempt, Operation::Authorise, requested, None, requested_at);
             }
-            CaptureRequested { attempt, amount, .. } => self.begin(attempt, Operation::Capture, amount, None),
-            VoidRequested { attempt, .. } => {
+            CaptureRequested { attempt, amount, requested_at, .. } => {
+                self.begin(attempt, Operation::Capture, amount, None, requested_at);
+            }
+            VoidRequested { attempt, requested_at, .. } => {
                 if let Some(Account { authorised, .. }) = self.account {
-                    self.begin(attempt, Operation::Void, authorised, None);
+                    self.begin(attempt, Operation::Void, authorised, None, requested_at);
                 }
             }
-            RefundRequested { attempt, return_id, amount, .. } => {
-                self.begin(attempt, Operation::Refund, amount, return_id);
+            RefundRequested { attempt, return_id, amount, requested_at, .. } => {
+                self.begin(attempt, Operation::Refund, amount, return_id, requested_at);
             }
             OutcomeUnknown { attempt, .. } => self.advance(attempt, Progress::Unknown, None),
-            Pending { attempt, provider_event, .. } => self.advance(attempt, Progress::Pending, provider_event),
+            Pending { attempt, operation, provider_reference, provider_event, .. } => {
+                self.advance(attempt, Progress::Pending, provider_event);
+                if operation == Operation::Authorise {
+                    self.refer(provider_reference);
+                }
+            }
             Declined { attempt, provider_event, .. } | Failed { attempt, provider_event, .. } => {
                 self.advance(attempt, Progress::Failed, provider_event);
             }
-            Authorised { attempt, amount, provider_event, .. } => {
+            Authorised { attempt, amount, provider_reference, provider_event, .. } => {
                 self.advance(attempt, Progress::Done, provider_event);
                 self.change(|account| account.authorised = amount);
+                self.refer(provider_reference);
             }
             Captured { attempt, captured_total, provider_event, .. } => {
                 self.advance(attempt, Progress::Done, provider_event);
@@ -589,8 +620,16 @@ impl Aggregate for Payment {
 }
 
 impl Payment {
-    fn begin(&mut self, id: AttemptId, operation: Operation, amount: Money, return_id: Option<ReturnId>) {
-        self.attempts.insert(id, Attempt { operation, amount, return_id, progress: Progress::Requested });
+    fn begin(
+        &mut self,
+        id: AttemptId,
+        operation: Operation,
+        amount: Money,
+        return_id: Option<ReturnId>,
+        requested_at: DateTime<Utc>,
+    ) {
+        let progress = Progress::Requested;
+        self.attempts.insert(id, Attempt { operation, amount, return_id, requested_at, progress });
     }
 
     fn advance(&mut self, id: AttemptId, progress: Progress, provider_event: Option<ProviderEventId>) {
@@ -598,6 +637,13 @@ impl Payment {
             attempt.progress = progress;
         }
         self.provider_events.extend(provider_event);
+    }
+
+    /// Keeps the provider's name for the payment: news without one does not take it away.
+    fn refer(&mut self, reference: Option<ProviderReference>) {
+        if reference.is_some() {
+            self.change(|account| account.reference = reference);
+        }
     }
 
     fn change(&mut self, assign: impl FnOnce(&mut Account)) {

@@ -28,10 +28,14 @@ pub type Description = Text<10_000>;
 pub type Reason = Text<500>;
 /// The business's own number or note for a document: an invoice number, a delivery note.
 pub type Reference = Text<64>;
-/// A payment provider's token for a card or an account, worthless without the shop's key. Never a card number.
-pub type PaymentMethod = Text<255>;
 /// A country in the shop's own words.
 pub type Country = Text<64>;
+
+/// A payment provider's token for a card or an account, worthless without the shop's key. Never a card number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+#[serde(transparent)]
+pub struct PaymentMethod(Text<255>);
 
 /// Why a text was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +46,49 @@ pub enum TextError {
     Control,
     #[error("must not begin or end with a blank")]
     Blank,
+    /// Does not repeat it: it must not be stored, and an error may be.
+    #[error("must be a token of the payment provider, and looks like a card number")]
+    CardNumber,
+}
+
+impl PaymentMethod {
+    /// Checks that `text` is no card number, whatever its digits are set apart with.
+    pub fn new(text: &str) -> Result<Self, TextError> {
+        if is_card_number(text) { Err(TextError::CardNumber) } else { Text::new(text).map(Self) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// 12 to 19 digits of which the last fits the others (ISO/IEC 7812-1, annex B: the Luhn algorithm).
+fn is_card_number(text: &str) -> bool {
+    let digits: Option<Vec<u32>> =
+        text.chars().filter(|c| !matches!(c, ' ' | '-' | '.')).map(|c| c.to_digit(10)).collect();
+    digits.is_some_and(|digits| {
+        let sum: u32 = digits
+            .iter()
+            .rev()
+            .zip([1, 2].into_iter().cycle())
+            .map(|(digit, weight)| digit * weight)
+            .map(|product| product / 10 + product % 10)
+            .sum();
+        (12..=19).contains(&digits.len()) && sum.is_multiple_of(10)
+    })
+}
+
+impl fmt::Display for PaymentMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for PaymentMethod {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = CompactString::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
 }
 
 impl<const MAX: usize> Text<MAX> {
@@ -94,6 +141,18 @@ mod tests {
         assert_eq!(Text::<3>::new("four"), Err(TextError::Length { max: 3, length: 4 }));
         assert_eq!(Text::<3>::new("a\nb"), Err(TextError::Control));
         assert_eq!(Text::<3>::new("ab "), Err(TextError::Blank));
+    }
+
+    #[test]
+    fn a_payment_method_is_no_card_number() {
+        for number in ["4242424242424242", "4242 4242 4242 4242", "3782-822463-10005", "630490017740292441"] {
+            assert_eq!(PaymentMethod::new(number), Err(TextError::CardNumber), "{number}");
+        }
+        for token in ["pm_4242424242424242", "tok_success", "4242424242424241", "42424242"] {
+            assert_eq!(PaymentMethod::new(token).map(|method| method.to_string()), Ok(token.to_owned()));
+        }
+        let error = serde_json::from_str::<PaymentMethod>("\"4242424242424242\"").expect_err("a card number");
+        assert!(!error.to_string().contains("4242"), "{error}");
     }
 
     #[test]

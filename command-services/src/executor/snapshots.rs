@@ -13,7 +13,7 @@ use tracing::warn;
 const WAITING_MAX: usize = 1_000;
 
 /// An aggregate's state, to be written once its events are on disk.
-pub struct Snapshot(Box<dyn FnOnce(Arc<Log>) -> BoxFuture<'static, sqlx::Result<()>> + Send>);
+pub struct Snapshot(Box<dyn FnOnce(Arc<Log>) -> BoxFuture<'static, sqlx::Result<()>> + Send + Sync>);
 
 impl Snapshot {
     pub fn of<A: Aggregate + 'static>(id: CompactString, loaded: Loaded<A>, lineage: Lineage) -> Self {

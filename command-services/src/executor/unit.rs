@@ -134,16 +134,7 @@ impl<'e> Unit<'e> {
         if let Some(last) = self.held.last() {
             assert!(*last.stream() < stream, "aggregates must be held in ascending order, {stream:?} came late");
         }
-        let mailboxes = self.executor.mailboxes::<A>();
-        let mailbox = mailboxes.of(id);
-        let mut turn = mailboxes.turn(&mailbox).await.map_err(|Full { waiting }| Failure::Busy { waiting })?;
-        let log = &self.executor.log;
-        if !turn.as_ref().is_some_and(|cached| log.is_current(cached.lineage)) {
-            let lineage = log.new_lineage();
-            let Loaded { aggregate, version } =
-                if presumed_new { Loaded { aggregate: A::default(), version: 0 } } else { log.load::<A>(id).await? };
-            *turn = Some(Cached { aggregate, version, lineage });
-        }
+        let (mailbox, turn) = turn::<A>(self.executor, id, presumed_new).await?;
         self.held.push(Box::new(Holding { stream, mailbox, turn, before: None, events: Vec::new() }));
         Ok(self.held.len() - 1)
     }
@@ -190,6 +181,28 @@ impl<'e> Unit<'e> {
         };
         Ok(Awaited { pending, verdict, id, read, snapshots })
     }
+}
+
+/// A turn at an aggregate, with its state read.
+pub(super) async fn turn<A>(
+    executor: &Executor,
+    id: &str,
+    presumed_new: bool,
+) -> Result<(Arc<Mailbox<A>>, Turn<A>), Failure>
+where
+    A: Aggregate<Services = ()> + Clone + 'static,
+{
+    let mailboxes = executor.mailboxes::<A>();
+    let mailbox = mailboxes.of(id);
+    let mut turn = mailboxes.turn(&mailbox).await.map_err(|Full { waiting }| Failure::Busy { waiting })?;
+    let log = &executor.log;
+    if !turn.as_ref().is_some_and(|cached| log.is_current(cached.lineage)) {
+        let lineage = log.new_lineage();
+        let Loaded { aggregate, version } =
+            if presumed_new { Loaded { aggregate: A::default(), version: 0 } } else { log.load::<A>(id).await? };
+        *turn = Some(Cached { aggregate, version, lineage });
+    }
+    Ok((mailbox, turn))
 }
 
 /// Whether a command made a difference to an aggregate.

@@ -14,6 +14,7 @@ use std::fmt;
 pub mod general;
 mod kind;
 pub mod order;
+pub mod payment;
 pub mod product;
 pub mod stock;
 
@@ -83,6 +84,7 @@ impl From<Refusal> for Problem {
             Refusal::Product(error) => product::problem(error, detail),
             Refusal::Stock { sku, error } => stock::problem(error, detail).with("sku", sku),
             Refusal::Order(error) => order::problem(error, detail),
+            Refusal::Payment(error) => payment::problem(error, detail),
             Refusal::Cancellation(error) => order::of_cancellation(error, detail),
         }
     }

@@ -1,6 +1,9 @@
 //! A command tier of one's own: servers on free ports, the API on another, a client.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod payments;
+
+use kontor_command_services::payments::simulator;
 use kontor_command_services::service::{Role, Service};
 use kontor_command_services::settings::Settings;
 use kontor_event_schemas::RecordedEvent;
@@ -71,6 +74,7 @@ pub async fn migrate(servers: &Servers) {
     let url = servers.postgres().url(DbRole::Migrator);
     let mut connection = PgConnection::connect(&url).await.expect("the database is there");
     MIGRATIONS.run(&mut connection).await.expect("the log has its tables");
+    simulator::migrate(url.parse().expect("a URL")).await.expect("the payment simulator has its tables");
 }
 
 /// Settings for these servers, listening on any free port.

@@ -324,6 +324,28 @@ fn the_same_notification_twice_changes_nothing() {
     given::<Payment>(twice).when(notify("evt_1", AUTHORISE, authorised_outcome(345))).then_nothing();
 }
 
+#[test]
+fn what_the_provider_calls_the_payment_is_kept() {
+    let reference = ProviderReference::new("pi_1").ok();
+    let pending = Outcome::Pending { action: None, provider_reference: reference.clone() };
+    let of_refund = Outcome::Pending { action: None, provider_reference: ProviderReference::new("re_1").ok() };
+    let known = |commands: Vec<PaymentCommand>| {
+        let payment: Payment = crate::scenario::state(after(commands));
+        payment.account.and_then(|account| account.reference)
+    };
+    let mut story = vec![authorise(AUTHORISE, pence(345))];
+    assert_eq!(known(story.clone()), None);
+    story.push(record(AUTHORISE, pending));
+    assert_eq!(known(story.clone()), reference);
+    story.extend([
+        record(AUTHORISE, authorised_outcome(345)),
+        capture(CAPTURE, 345),
+        record(CAPTURE, Outcome::Captured),
+    ]);
+    story.extend([refund(REFUND, 5), record(REFUND, of_refund)]);
+    assert_eq!(known(story), reference, "neither news without a name nor a refund's takes it away");
+}
+
 fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         1 => Just(Outcome::Unknown),

@@ -27,12 +27,15 @@ pub const KNOWN_SECTIONS: &[&str] = &[
     "log",
     "nats",
     "ops",
+    "payments",
     "privacy",
     "projections",
     "query",
     "redis",
     "relay",
     "replica",
+    "simulator",
+    "stripe",
     "telemetry",
 ];
 

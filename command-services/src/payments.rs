@@ -1,0 +1,209 @@
+//! Payments at work: what payments have requested is asked of their provider, and what the provider says is recorded.
+//!
+//! Every request is an attempt that is on disk before the provider hears of it, and the attempt's id is the provider's
+//! key. So whatever breaks between the two, the attempt is settled again and nothing is charged twice.
+
+pub mod provider;
+pub mod signature;
+pub mod simulator;
+
+use crate::executor::{Context, Decision, Done, Executor, Expects, Failure, Stop, Unit};
+use crate::refusal::Refusal;
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use kontor_domain::payment::{
+    Operation, Outcome, Payment, PaymentCommand, PaymentError, Progress, Provider, ProviderEventId,
+};
+use kontor_domain::{AttemptId, PaymentId};
+use kontor_event_store::Key;
+use kontor_identity::Caller;
+use kontor_settings::{Check, Rule, at_least};
+use kontor_telemetry::TraceParent;
+use provider::{Notification, PaymentProvider, Request};
+use serde::{Deserialize, Serialize};
+use simulator::Simulator;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// The actor of what providers say.
+const ACTOR: &str = "payments";
+
+/// Payments: section `payments`, or `KONTOR_PAYMENTS__PROVIDER` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaymentSettings {
+    /// Who moves the money of new payments: `simulator`, which moves none.
+    pub provider: ProviderChoice,
+    /// How long to wait for a provider's answer, in milliseconds, before the outcome counts as unknown. At least 1.
+    pub timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProviderChoice {
+    #[default]
+    Simulator,
+}
+
+impl Default for PaymentSettings {
+    fn default() -> Self {
+        Self { provider: ProviderChoice::default(), timeout_ms: 10_000 }
+    }
+}
+
+impl Check for PaymentSettings {
+    fn check(&self) -> Result<(), Rule> {
+        at_least("timeout_ms", self.timeout_ms, 1)
+    }
+}
+
+/// All providers, and the payments they move money for.
+pub struct Payments {
+    executor: Arc<Executor>,
+    provider: Provider,
+    timeout: Duration,
+    simulator: Arc<Simulator>,
+}
+
+impl Payments {
+    pub fn new(executor: Arc<Executor>, settings: &PaymentSettings, simulator: Arc<Simulator>) -> Self {
+        let name = match settings.provider {
+            ProviderChoice::Simulator => simulator::NAME,
+        };
+        let provider = Provider::new(name).expect("a short word");
+        Self { executor, provider, timeout: Duration::from_millis(settings.timeout_ms), simulator }
+    }
+
+    /// The one that new payments use.
+    pub fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    pub fn simulator(&self) -> &Arc<Simulator> {
+        &self.simulator
+    }
+
+    /// The provider that is called `name`, if it is set up.
+    pub fn adapter(&self, name: &str) -> Option<&dyn PaymentProvider> {
+        match name {
+            simulator::NAME => Some(&*self.simulator),
+            _ => None,
+        }
+    }
+
+    /// The payment as the log has it, whatever this process remembers.
+    pub async fn load(&self, payment_id: PaymentId) -> Result<Payment, Failure> {
+        Ok(self.executor.log().load::<Payment>(&payment_id.to_string()).await?.aggregate)
+    }
+
+    /// Brings an attempt towards its end: asks the provider to do it, or what became of it, and records the answer.
+    /// Changes nothing when its end is known.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when there is no such attempt, or the provider says what cannot be; others are to be tried
+    /// again.
+    pub async fn settle(&self, payment_id: PaymentId, attempt: AttemptId) -> Result<(), Failure> {
+        let (mut payment, _) = self.executor.peek::<Payment>(&payment_id.to_string()).await?;
+        if payment.attempt(attempt).is_none() {
+            payment = self.load(payment_id).await?; // Another process may have requested it.
+        }
+        let request = Request::of(payment_id, &payment, attempt).map_err(refused)?;
+        let progress = payment.attempt(attempt).map_or(Progress::Requested, |attempt| attempt.progress);
+        if !progress.is_open() {
+            return Ok(());
+        }
+        let name = &payment.account().map_err(refused)?.provider;
+        let provider = self
+            .adapter(name.as_str())
+            .ok_or_else(|| Failure::Unknown { reason: format!("the payment's provider, {name}, is not set up") })?;
+        let answer = match progress {
+            Progress::Requested => provider.perform(&request),
+            _ => provider.ask(&request),
+        };
+        let outcome = timeout(self.timeout, answer).await.unwrap_or(Outcome::Unknown);
+        if outcome == Outcome::Unknown && progress != Progress::Requested {
+            return Ok(()); // That is known already.
+        }
+        let key = format!("{attempt} {}", word(&outcome));
+        self.record(&key, Record { payment_id, attempt, outcome, provider_event: None, at: Utc::now() }).await?;
+        Ok(())
+    }
+
+    /// Records what a provider has told of its own accord; a notification that comes again changes nothing.
+    pub async fn hear(&self, provider: &Provider, notification: Notification) -> Result<Done, Failure> {
+        let Notification { event, payment_id, attempt, outcome } = notification;
+        let key = format!("{provider} {event}");
+        let record = Record { payment_id, attempt, outcome, provider_event: Some(event), at: Utc::now() };
+        self.record(&key, record).await
+    }
+
+    /// `key` says all that `record` does, but for the time.
+    async fn record(&self, key: &str, record: Record) -> Result<Done, Failure> {
+        let context = Context {
+            key: Key::new(ACTOR, key, b""),
+            correlation_id: Uuid::now_v7(),
+            causation_id: Uuid::now_v7(),
+            caller: Caller::internal(ACTOR),
+            expects: Expects::Anything,
+            trace: TraceParent::new_root(false),
+        };
+        self.executor.execute(context, record).await
+    }
+}
+
+/// What asks `url` for something and waits for the answer no longer than `timeout`.
+///
+/// # Errors
+/// The machine has no certificates to trust, and the URL is one of HTTPS.
+pub fn http_client(url: &str, timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    // The only provider that is compiled in; somebody else may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
+    if url.starts_with("http://") {
+        builder = builder.tls_certs_only([]); // So that an image without certificates will do.
+    }
+    builder.build().context("the HTTP client cannot be made")
+}
+
+fn refused(error: PaymentError) -> Failure {
+    Failure::Refused(Refusal::Payment(error))
+}
+
+/// Tells the outcomes of one attempt apart.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unknown => "unknown",
+        Outcome::Pending { .. } => "pending",
+        Outcome::Authorised { .. } => Operation::Authorise.name(),
+        Outcome::Captured => Operation::Capture.name(),
+        Outcome::Voided => Operation::Void.name(),
+        Outcome::Refunded => Operation::Refund.name(),
+        Outcome::Declined { .. } | Outcome::Failed { .. } => "failed",
+        Outcome::Expired => "expired",
+    }
+}
+
+/// Books what a provider says became of an attempt.
+struct Record {
+    payment_id: PaymentId,
+    attempt: AttemptId,
+    outcome: Outcome,
+    provider_event: Option<ProviderEventId>,
+    at: DateTime<Utc>,
+}
+
+impl Decision for Record {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let record = PaymentCommand::Record {
+            attempt: self.attempt,
+            outcome: self.outcome.clone(),
+            provider_event: self.provider_event.clone(),
+            at: self.at,
+        };
+        let id = self.payment_id.to_string();
+        unit.handle::<Payment>(&id, record).await.map_err(|refused| refused.or(Refusal::Payment))?;
+        Ok(())
+    }
+}
