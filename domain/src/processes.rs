@@ -47,14 +47,14 @@ pub struct Instruction {
 /// What a process wants done. What an order and its goods do together is one append.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reaction {
-    /// Requests the authorisation, under the command's id, and then asks the provider for it.
+    /// Requests the authorisation, under the command's id.
     AuthorisePayment {
         payment_id: PaymentId,
         order_id: OrderId,
         amount: Money,
         method: PaymentMethod,
     },
-    /// Asks the provider what became of an attempt that it gave no answer to.
+    /// Asks the provider for what an attempt requests, or what became of one that it gave no answer to.
     AskProvider {
         payment_id: PaymentId,
         attempt: AttemptId,
@@ -205,6 +205,17 @@ impl Processes {
         instructions
     }
 
+    /// When the order is to be looked at again, if nothing happens until then.
+    pub fn wakes_at(&self) -> Option<DateTime<Utc>> {
+        self.expiry.wakes_at()
+    }
+
+    /// Whether nothing is to be done before another event is heard: nothing is wanted, asked for, or timed.
+    pub fn is_idle(&self) -> bool {
+        let is_asking = [&self.checkout.attempts, &self.fulfilment.attempts, &self.returns.attempts];
+        !is_asking.into_iter().any(Attempts::are_open) && self.wakes_at().is_none() && self.react().is_empty()
+    }
+
     /// What the order is waiting for; empty when it is settled.
     pub fn waits_for(&self) -> BTreeSet<Waiting> {
         let checkout = self.checkout.waits_for();
@@ -248,10 +259,16 @@ impl Attempts {
         self.of(operation).any(|heard| heard.progress.is_open())
     }
 
-    /// Asks about those that got no answer.
+    fn are_open(&self) -> bool {
+        self.0.values().any(|heard| heard.progress.is_open())
+    }
+
+    /// Asks the provider for those that were requested, and about those that got no answer. Of those that are pending the
+    /// provider will tell.
     fn ask(&self, payment_id: PaymentId) -> impl Iterator<Item = Instruction> {
-        let unknown = self.0.iter().filter(|(_, heard)| heard.progress == Progress::Unknown);
-        unknown.map(move |(&attempt, heard)| Reaction::AskProvider { payment_id, attempt }.to(heard.event_id))
+        let unasked = |heard: &Heard| matches!(heard.progress, Progress::Requested | Progress::Unknown);
+        let asked = self.0.iter().filter(move |(_, heard)| unasked(heard));
+        asked.map(move |(&attempt, heard)| Reaction::AskProvider { payment_id, attempt }.to(heard.event_id))
     }
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub struct CheckoutProcess {
     /// `None` for an order that did not come from checkout.
     order: Option<Ordered>,
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
     authorised: Option<Authorised>,
     confirmed: bool,
     shipped: bool,
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn an_order_that_is_placed_is_authorised() {
         after([]).then([(1, authorise())]).waits_for([Waiting::Authorisation]);
-        after([requested()]).then([]).waits_for([Waiting::Authorisation]);
+        after([requested()]).then([(3, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_payment_that_is_authorised_though_the_order_was_cancelled_is_voided() {
-        after([requested(), cancelled(305).into()]).then([]).waits_for([Waiting::Authorisation]);
+        after([requested(), cancelled(305).into()]).then([(3, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
         after([requested(), cancelled(305).into(), held(345)]).then([(5, void())]).waits_for([Waiting::Void]);
         after([requested(), declined(), cancelled(305).into(), held(345)])
             .then([(6, void())])
@@ -236,7 +236,9 @@ mod tests {
         after([requested(), held(345), authorised().into(), confirmed().into(), cancelled(305).into()])
             .then([(4, void())])
             .waits_for([Waiting::Void]);
-        after([requested(), held(345), cancelled(305).into(), void_requested()]).then([]).waits_for([Waiting::Void]);
+        after([requested(), held(345), cancelled(305).into(), void_requested()])
+            .then([(6, ask(VOID))])
+            .waits_for([Waiting::Void]);
         after([requested(), held(345), cancelled(305).into(), void_requested(), voided()]).then([]).waits_for([]);
     }
 
@@ -266,7 +268,6 @@ mod tests {
 
     #[test]
     fn a_provider_that_gave_no_answer_is_asked_until_it_does() {
-        let ask = |attempt| Reaction::AskProvider { payment_id: PAYMENT, attempt };
         let no_answer = unknown(AUTHORISE, Operation::Authorise);
         after([requested(), no_answer.clone()]).then([(4, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
         after([requested(), no_answer, held(345)]).then([(5, confirm())]).waits_for([Waiting::Confirmation]);

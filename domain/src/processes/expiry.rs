@@ -63,6 +63,12 @@ impl ExpiryProcess {
         }
     }
 
+    /// When the time is over, as long as that matters.
+    pub fn wakes_at(&self) -> Option<DateTime<Utc>> {
+        let order = self.order.as_ref().filter(|_| !self.settled && self.fired.is_none())?;
+        Some(order.pay_by)
+    }
+
     /// Sets the timer, or cancels the order when it has fired.
     pub fn react(&self) -> Option<Instruction> {
         let Ordered { event_id, order_id, pay_by, goods } = self.order.as_ref().filter(|_| !self.settled)?;
@@ -106,14 +112,18 @@ mod tests {
 
     #[test]
     fn a_timer_is_set_when_goods_are_held() {
-        after([]).then([(1, wake_me())]).waits_for([Waiting::Authorisation]);
-        after([timer_set()]).then([]).waits_for([Waiting::Authorisation]);
+        after([]).then([(2, ask(AUTHORISE)), (1, wake_me())]).waits_for([Waiting::Authorisation]);
+        after([timer_set()]).then([(2, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
     }
 
     #[test]
     fn an_order_that_is_not_paid_in_time_is_cancelled() {
-        after([timer_set(), timer_fired()]).then([(4, cancel_unpaid())]).waits_for([Waiting::Authorisation]);
-        after([timer_set(), timer_fired(), cancelled(305).into()]).then([]).waits_for([Waiting::Authorisation]);
+        after([timer_set(), timer_fired()])
+            .then([(2, ask(AUTHORISE)), (4, cancel_unpaid())])
+            .waits_for([Waiting::Authorisation]);
+        after([timer_set(), timer_fired(), cancelled(305).into()])
+            .then([(2, ask(AUTHORISE))])
+            .waits_for([Waiting::Authorisation]);
     }
 
     #[test]

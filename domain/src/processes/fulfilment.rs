@@ -18,7 +18,7 @@ pub struct FulfilmentProcess {
     complete: bool,
     expired: bool,
     shipments: BTreeMap<ShipmentId, Shipment>,
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
     /// The most that was captured in total, and the event that says so.
     captured: Option<(Uuid, Money)>,
     /// The most of that that the order knows.
@@ -161,7 +161,9 @@ mod tests {
     fn what_was_shipped_is_captured_in_part() {
         after([]).then([]).waits_for([Waiting::Shipment]);
         after([first()]).then([(7, capture(190))]).waits_for([Waiting::Shipment, Waiting::Capture]);
-        after([first(), capture_requested(key(7), 190)]).then([]).waits_for([Waiting::Shipment, Waiting::Capture]);
+        after([first(), capture_requested(key(7), 190)])
+            .then([(8, ask(key(7)))])
+            .waits_for([Waiting::Shipment, Waiting::Capture]);
     }
 
     #[test]
@@ -179,10 +181,11 @@ mod tests {
 
     #[test]
     fn a_capture_without_an_answer_is_asked_about_and_one_that_failed_waits_for_a_person() {
-        let ask = Reaction::AskProvider { payment_id: PAYMENT, attempt: key(7) };
         let all = || shipped(1, vec![part(1, "A", 2), part(2, "B", 1)], 345, true);
         let request = || capture_requested(key(7), 345);
-        after([all(), request(), unknown(key(7), Operation::Capture)]).then([(9, ask)]).waits_for([Waiting::Capture]);
+        after([all(), request(), unknown(key(7), Operation::Capture)])
+            .then([(9, ask(key(7)))])
+            .waits_for([Waiting::Capture]);
         after([all(), request(), failed(key(7), Operation::Capture)]).then([]).waits_for([Waiting::FailedCapture]);
         let again = AttemptId(Uuid::from_u128(0xA9));
         after([

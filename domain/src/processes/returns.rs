@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub struct ReturnsProcess {
     order: Option<(OrderId, Option<PaymentId>)>,
     returns: BTreeMap<ReturnId, Return>,
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ mod tests {
             .then([(12, refund())])
             .waits_for([Waiting::Refund]);
         after([return_requested(), return_received(300), restocked(), refund_requested()])
-            .then([])
+            .then([(14, ask(REFUND))])
             .waits_for([Waiting::Refund]);
     }
 
@@ -194,10 +194,9 @@ mod tests {
 
     #[test]
     fn a_refund_without_an_answer_is_asked_about_and_one_that_failed_waits_for_a_person() {
-        let ask = Reaction::AskProvider { payment_id: PAYMENT, attempt: REFUND };
         let back = || [return_requested(), return_received(300), restocked(), refund_requested()];
         after(back().into_iter().chain([unknown(REFUND, Operation::Refund)]))
-            .then([(15, ask)])
+            .then([(15, ask(REFUND))])
             .waits_for([Waiting::Refund]);
         after(back().into_iter().chain([failed(REFUND, Operation::Refund)]))
             .then([])

@@ -1,7 +1,7 @@
 //! Events as the processes hear them, and what they are expected to want. Event n of a story has the id n.
 
 use super::{Event, Instruction, Processes, Reaction, Waiting};
-use crate::order::samples::{ORDER, noon, part, pence, reason};
+use crate::order::samples::{ORDER, PAYMENT, noon, part, pence, reason};
 use crate::order::{LinePart, OrderEvent};
 use crate::payment::{FailureCode, Operation, PaymentEvent, Provider};
 use crate::text::PaymentMethod;
@@ -87,6 +87,11 @@ impl Heard {
 
 pub fn goods_of_two_lines() -> BTreeMap<Sku, Quantity> {
     crate::order::goods(&[part(1, "A", 2), part(2, "B", 1)])
+}
+
+/// The provider is to be asked for, or about, this attempt.
+pub fn ask(attempt: AttemptId) -> Reaction {
+    Reaction::AskProvider { payment_id: PAYMENT, attempt }
 }
 
 pub fn requested() -> Fact {
