@@ -126,6 +126,11 @@ business_id! {
     TaxClass
 }
 
+impl TaxClass {
+    /// Of what is not said to be of another class.
+    pub const STANDARD: TaxClass = TaxClass(CompactString::const_new("standard"));
+}
+
 impl LocationId {
     /// Where stock is kept when nobody names a place, and where all of it was before there were several.
     pub const MAIN: LocationId = LocationId(CompactString::const_new("main"));
@@ -146,7 +151,7 @@ uuid_id! {
     OrderId
 }
 uuid_id! {
-    /// A cart. The order that comes of it has an id of its own.
+    /// A cart. The order that it becomes has the same UUID.
     CartId
 }
 uuid_id! {

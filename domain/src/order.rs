@@ -321,6 +321,24 @@ impl Order {
         self.placed.as_ref()
     }
 
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// What the shipment holds; `None`: there is none of this id.
+    pub fn shipment(&self, shipment_id: ShipmentId) -> Option<&[LinePart]> {
+        self.shipments.get(&shipment_id).map(|shipped| shipped.parts.as_slice())
+    }
+
+    /// What the return brings back: what was received or, until then, what is to be; `None`: there is none of this id.
+    pub fn returned_parts(&self, return_id: ReturnId) -> Option<&[LinePart]> {
+        self.returns.get(&return_id).map(|returned| returned.parts.as_slice())
+    }
+
     fn decide(&self, command: OrderCommand) -> Result<Option<OrderEvent>, OrderError> {
         use OrderCommand::*;
         match command {

@@ -1,7 +1,8 @@
 //! A product as customers see it: its name, its price, whether it is on sale.
 
-use crate::money::Money;
+use crate::pricing::Price;
 use crate::text::{Description, Name, Reason};
+use crate::{Currency, Money, Sku, TaxClass};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
@@ -65,11 +66,22 @@ pub struct Product {
 }
 
 impl Product {
+    /// What one unit of the SKU costs; `None`: it has no price in this currency.
+    pub fn price(&self, _: &Sku, currency: Currency) -> Option<Price> {
+        let unit_price = self.price.filter(|price| price.currency == currency)?;
+        Some(Price { unit_price, tax_class: TaxClass::STANDARD })
+    }
+
+    /// Whether the SKU can be bought.
+    pub fn is_on_sale(&self, _: &Sku) -> bool {
+        self.on_sale().is_ok()
+    }
+
     fn decide(&self, command: ProductCommand) -> Result<Option<ProductEvent>, ProductError> {
         match command {
             ProductCommand::Register { name, description } => self.register(name, description),
             ProductCommand::Describe { name, description } => self.describe(name, description),
-            ProductCommand::Price { price } => self.price(price),
+            ProductCommand::Price { price } => self.set_price(price),
             ProductCommand::Withdraw { reason } => self.withdraw(reason),
         }
     }
@@ -93,7 +105,7 @@ impl Product {
     }
 
     /// Sets the price of one unit. `None`: it already is this.
-    fn price(&self, price: Money) -> Result<Option<ProductEvent>, ProductError> {
+    fn set_price(&self, price: Money) -> Result<Option<ProductEvent>, ProductError> {
         self.on_sale()?;
         if price.amount_minor <= 0 {
             return Err(ProductError::PriceNotPositive { price });
@@ -150,7 +162,6 @@ impl Aggregate for Product {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Currency;
     use crate::scenario::{given, handle};
     use proptest::prelude::*;
 

@@ -123,6 +123,29 @@ impl Keyring {
         Ok(erasure?)
     }
 
+    /// Notes that `guest` is `customer`: who erases the customer erases the guest. The customer gets a key if there is none,
+    /// so that there is something to erase.
+    ///
+    /// # Errors
+    /// [`PrivacyError::Erased`] when one of them has been, and those of keys that cannot be had.
+    pub async fn give(&self, guest: &SubjectId, customer: &SubjectId) -> Result<(), PrivacyError> {
+        for subject in [guest, customer] {
+            let held = match self.find(&[subject]).await?.remove(subject) {
+                Some(held) => held,
+                None => self.make(subject).await?,
+            };
+            if let Held::Erased = held {
+                return Err(PrivacyError::Erased { subject: subject.clone() });
+            }
+        }
+        sqlx::query("update privacy.subject_keys set belongs_to = $2 where subject = $1 and wrapped is not null")
+            .bind(guest.as_str())
+            .bind(customer.as_str())
+            .execute(&self.database)
+            .await?;
+        Ok(())
+    }
+
     /// Those of the subjects that have, or had, a key.
     async fn find(&self, subjects: &[&SubjectId]) -> Result<HashMap<SubjectId, Held>, PrivacyError> {
         let mut found = HashMap::with_capacity(subjects.len());
