@@ -1,8 +1,15 @@
 //! Every command there is: its name in a bulk, its form, who may give it, its path, its refusals, its decision.
 
+use crate::carts::check_out::CheckOutCart;
+use crate::carts::{
+    AssignCart, ChooseCartShipping, MergeCart, OpenCart, SetCartBillingAddress, SetCartEmail, SetCartQuantity,
+    SetCartShippingAddress,
+};
 use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
 use crate::http::problem::{self, Kind};
+use crate::orders::returns::{ReceiveReturn, RequestReturn};
+use crate::orders::shipping::{DeliverShipment, ShipOrder};
 use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
 use crate::products::{DescribeProduct, PriceProduct, RegisterProduct, WithdrawProduct};
 use crate::stock::{
@@ -96,8 +103,21 @@ commands! {
     "ship-stock" => ShipStock, MoveStock, "/v1/stock/{sku}/ship", [stock];
     "return-stock" => ReturnStock, MoveStock, "/v1/stock/{sku}/return", [stock];
     "limit-back-orders" => LimitBackOrders, MoveStock, "/v1/stock/{sku}/back-orders", [stock];
+    "open-cart" => OpenCart, Shop, "/v1/carts", [cart];
+    "set-cart-quantity" => SetCartQuantity, Shop, "/v1/carts/{cart_id}/lines", [cart];
+    "set-cart-email" => SetCartEmail, Shop, "/v1/carts/{cart_id}/email", [cart];
+    "set-cart-shipping-address" => SetCartShippingAddress, Shop, "/v1/carts/{cart_id}/shipping-address", [cart];
+    "set-cart-billing-address" => SetCartBillingAddress, Shop, "/v1/carts/{cart_id}/billing-address", [cart];
+    "choose-cart-shipping" => ChooseCartShipping, Shop, "/v1/carts/{cart_id}/shipping-method", [cart];
+    "assign-cart" => AssignCart, AssignCart, "/v1/carts/{cart_id}/assign", [cart];
+    "merge-cart" => MergeCart, Shop, "/v1/carts/{cart_id}/merge", [cart];
+    "check-out-cart" => CheckOutCart, Shop, "/v1/carts/{cart_id}/check-out", [cart, order, stock];
     "place-order" => PlaceOrder, BookTrade, "/v1/orders", [order, stock];
     "cancel-order" => CancelOrder, CancelOrder, "/v1/orders/{order_id}/cancel", [order, stock];
+    "ship-order" => ShipOrder, MoveStock, "/v1/orders/{order_id}/ship", [order, stock];
+    "deliver-shipment" => DeliverShipment, MoveStock, "/v1/orders/{order_id}/deliver", [order];
+    "request-return" => RequestReturn, ReturnGoods, "/v1/orders/{order_id}/returns", [order];
+    "receive-return" => ReceiveReturn, MoveStock, "/v1/orders/{order_id}/returns/receive", [order];
     "book-cancellation" => BookCancellation, BookTrade, "/v1/cancellations", [order, stock];
 }
 

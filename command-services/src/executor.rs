@@ -9,21 +9,23 @@ mod mailbox;
 mod snapshots;
 mod unit;
 
-pub use unit::{Stop, Unit};
+pub use unit::{Effect, Stop, Unit};
 
 use crate::refusal::Refusal;
+use crate::shop::Shop;
 use compact_str::CompactString;
 use cqrs_es::Aggregate;
 use kontor_event_store::key::KeyOutcome;
+use kontor_event_store::stream::Loaded;
 use kontor_event_store::stream::StreamError;
 use kontor_event_store::{AppendError, Appended, Key, Log, Pending};
 use kontor_identity::Caller;
 use kontor_settings::{Check, Rule, at_least};
 use kontor_telemetry::{TraceParent, spans};
-use mailbox::{Cached, Forget, Mailboxes};
+use mailbox::{Cached, Forget, Full, Mailbox, Mailboxes, Turn};
 use serde::{Deserialize, Serialize};
 use snapshots::{Snapshot, Snapshots};
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -141,6 +143,9 @@ pub enum Failure {
     Unknown { reason: String },
     #[error("the log could not be read: {0}")]
     Unreadable(#[from] StreamError),
+    /// Nothing was done.
+    #[error("personal data could not be sealed or opened: {reason}")]
+    Sealing { reason: String },
     #[error("the log refused the command: {reason}")]
     Unfit { reason: String },
 }
@@ -148,22 +153,24 @@ pub enum Failure {
 /// Decides commands and appends their events.
 pub struct Executor {
     log: Arc<Log>,
+    shop: Arc<Shop>,
     settings: ExecutorSettings,
-    mailboxes: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    /// By type of aggregate.
+    served: HashMap<&'static str, Box<dyn Served>>,
     snapshots: Snapshots,
     conflicts: AtomicU64,
 }
 
 impl Executor {
-    pub fn new(log: Arc<Log>, settings: ExecutorSettings) -> Self {
+    pub fn new(log: Arc<Log>, shop: Arc<Shop>, settings: ExecutorSettings) -> Self {
         let snapshots = Snapshots::start(log.clone());
-        Self { log, settings, mailboxes: HashMap::new(), snapshots, conflicts: AtomicU64::new(0) }
+        Self { log, shop, settings, served: HashMap::new(), snapshots, conflicts: AtomicU64::new(0) }
     }
 
     /// Adds a type of aggregate.
     pub fn serving<A: Aggregate<Services = ()> + Clone + 'static>(mut self) -> Self {
         let mailboxes = Mailboxes::<A>::new(self.settings.cached_aggregates_max, self.settings.mailbox_max);
-        self.mailboxes.insert(TypeId::of::<A>(), Box::new(mailboxes));
+        self.served.insert(A::TYPE, Box::new(mailboxes));
         self
     }
 
@@ -179,21 +186,35 @@ impl Executor {
         Ok(submitted)
     }
 
-    /// A copy of an aggregate's state with its version (0: it does not exist), after all commands that this process has
-    /// decided. Another process may have gone on.
-    pub async fn peek<A: Aggregate<Services = ()> + Clone + 'static>(&self, id: &str) -> Result<(A, i64), Failure> {
-        let turn = unit::turn::<A>(self, id, false).await?.1;
-        let Cached { aggregate, version, .. } = turn.clone().expect("an aggregate that has its turn was read");
-        Ok((aggregate, version))
-    }
-
     /// The outcomes kept under `keys`, in their order; `None`: no command was carried out with it, or it was pruned.
     pub async fn outcomes(&self, keys: &[Key]) -> Result<Vec<Option<KeyOutcome>>, Failure> {
         self.log.outcomes(keys).await.map_err(unknown)
     }
 
+    /// The aggregate's state and version after all commands that were decided here, to be looked at only: it may change,
+    /// or what led to it be refused by the log.
+    pub async fn peek<A>(&self, id: &str) -> Result<(A, i64), Failure>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let (_, turn) = self.turn::<A>(id, false).await?;
+        let cached = turn.as_ref().expect("a turn has read its aggregate");
+        Ok((cached.aggregate.clone(), cached.version))
+    }
+
+    /// Notes that the stream of an aggregate has come to `sequence`, perhaps by another process: older state is read again.
+    pub fn heard(&self, aggregate_type: &str, id: &str, sequence: i64) {
+        if let Some(served) = self.served.get(aggregate_type) {
+            served.heard(id, sequence);
+        }
+    }
+
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    pub fn shop(&self) -> &Shop {
+        &self.shop
     }
 
     /// How often a command had to be decided again.
@@ -202,10 +223,48 @@ impl Executor {
     }
 
     fn mailboxes<A: Aggregate + 'static>(&self) -> &Mailboxes<A> {
-        self.mailboxes
-            .get(&TypeId::of::<A>())
-            .and_then(|mailboxes| mailboxes.downcast_ref())
-            .expect("every aggregate of a command is served")
+        let served = self.served.get(A::TYPE).and_then(|served| served.as_any().downcast_ref());
+        served.expect("every aggregate of a command is served")
+    }
+
+    /// Waits for a turn at an aggregate, and reads its stream if what is cached is not to be used. `presumed_new`: if
+    /// nothing is cached, it does not exist.
+    async fn turn<A>(&self, id: &str, presumed_new: bool) -> Result<(Arc<Mailbox<A>>, Turn<A>), Failure>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+    {
+        let mailboxes = self.mailboxes::<A>();
+        let mailbox = mailboxes.of(id);
+        let mut turn = mailboxes.turn(&mailbox).await.map_err(|Full { waiting }| Failure::Busy { waiting })?;
+        let is_usable =
+            |cached: &Cached<A>| self.log.is_current(cached.lineage) && !mailbox.knows_of_more(cached.version);
+        if !turn.as_ref().is_some_and(is_usable) {
+            let presumed_new = presumed_new && !mailbox.knows_of_more(0);
+            let lineage = self.log.new_lineage();
+            let Loaded { aggregate, version } = if presumed_new {
+                Loaded { aggregate: A::default(), version: 0 }
+            } else {
+                self.log.load::<A>(id).await?
+            };
+            *turn = Some(Cached { aggregate, version, lineage });
+        }
+        Ok((mailbox, turn))
+    }
+}
+
+/// The mailboxes of one type of aggregate, whichever it is.
+trait Served: Send + Sync {
+    fn heard(&self, id: &str, sequence: i64);
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<A: Aggregate + 'static> Served for Mailboxes<A> {
+    fn heard(&self, id: &str, sequence: i64) {
+        Mailboxes::heard(self, id, sequence);
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

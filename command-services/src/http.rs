@@ -5,3 +5,4 @@ pub mod context;
 pub mod fields;
 pub mod problem;
 pub mod routes;
+pub mod shopping;

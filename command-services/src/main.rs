@@ -71,7 +71,7 @@ fn run(settings: Settings, action: Option<Action>) -> anyhow::Result<()> {
         match action {
             Some(Action::Migrate) => service::migrate(&settings.log).await,
             Some(Action::Serve { roles }) if !roles.is_empty() => service::serve(&settings, &roles).await,
-            _ => service::serve(&settings, &[Role::Commands, Role::Relay]).await,
+            _ => service::serve(&settings, &[Role::Commands, Role::Relay, Role::Processes]).await,
         }
     });
     telemetry.shutdown();

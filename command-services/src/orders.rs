@@ -1,14 +1,19 @@
-//! Orders and cancellations. An order and its goods are one append: both are booked, or neither.
+//! Orders and cancellations. An order and its goods are one append: both are booked, or neither. [`shipping`] and
+//! [`returns`] tell what becomes of them.
 
-use crate::executor::{Decision, Stop, Unit};
+pub mod returns;
+pub mod shipping;
+
+use crate::executor::{Decision, Effect, Stop, Unit};
 use crate::refusal::Refusal;
 use crate::stock;
 use chrono::{DateTime, Utc};
 use kontor_domain::cancellation::{Cancellation, CancellationCommand, CancellationError};
-use kontor_domain::order::{Fulfilment, Line, Order, OrderCommand, OrderError, demand};
+use kontor_domain::order::{Fulfilment, Line, LinePart, Order, OrderCommand, OrderError, Picked, demand};
 use kontor_domain::stock::{RESERVATION_TTL, StockCommand};
 use kontor_domain::text::{Country, Reason, Reference};
-use kontor_domain::{CancellationId, CustomerId, LocationId, OrderId};
+use kontor_domain::{CancellationId, CustomerId, LocationId, OrderId, Quantity};
+use kontor_identity::Caller;
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -110,23 +115,65 @@ impl Decision for PlaceOrder {
 
 impl Decision for CancelOrder {
     async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        let id = self.order_id.to_string();
-        let caller = unit.caller().clone();
-        let order = unit.state::<Order>(&id).await?;
-        if !caller.concerns(order.placed().and_then(|placed| placed.customer_id.as_ref())) {
-            return Err(Refusal::Order(OrderError::Unknown).into()); // Whether others have such an order is not theirs to know.
-        }
+        own(unit, self.order_id).await?;
         let cancel = OrderCommand::Cancel { reason: self.reason.clone(), cancelled_at: self.cancelled_at };
-        if unit.handle::<Order>(&id, cancel).await.map_err(|refused| refused.or(Refusal::Order))?.is_unchanged() {
-            return Ok(());
-        }
-        let order = unit.state::<Order>(&id).await?;
-        let lines = order.placed().map(|placed| placed.lines.clone()).unwrap_or_default();
-        for sku in demand(&lines).map_err(OrderError::Lines)?.into_keys() {
-            stock::handle(unit, &sku, StockCommand::Release { order_id: self.order_id }).await?;
-        }
-        Ok(())
+        give_up(unit, self.order_id, cancel).await
     }
+}
+
+/// Cancels the order and releases its goods.
+pub async fn give_up(unit: &mut Unit<'_>, order_id: OrderId, cancel: OrderCommand) -> Result<(), Stop> {
+    if handle(unit, order_id, cancel).await?.is_unchanged() {
+        return Ok(());
+    }
+    let order = unit.state::<Order>(&order_id.to_string()).await?;
+    let lines = order.placed().map(|placed| placed.lines.clone()).unwrap_or_default();
+    for sku in demand(&lines).map_err(OrderError::Lines)?.into_keys() {
+        stock::handle(unit, &sku, StockCommand::Release { order_id }).await?;
+    }
+    Ok(())
+}
+
+/// The order, if it concerns the caller: whether others have one of this id is not theirs to know.
+async fn own<'u>(unit: &'u mut Unit<'_>, order_id: OrderId) -> Result<&'u Order, Stop> {
+    let caller = unit.caller().clone();
+    let order = unit.state::<Order>(&order_id.to_string()).await?;
+    if is_open_to(order, &caller) { Ok(order) } else { Err(Refusal::Order(OrderError::Unknown).into()) }
+}
+
+/// Whether the order exists and is the caller's to see.
+pub fn is_open_to(order: &Order, caller: &Caller) -> bool {
+    order.placed().is_some_and(|placed| caller.concerns(placed.customer_id.as_ref()))
+}
+
+/// Has the order handle a command.
+pub async fn handle(unit: &mut Unit<'_>, order_id: OrderId, command: OrderCommand) -> Result<Effect, Stop> {
+    let handled = unit.handle::<Order>(&order_id.to_string(), command).await;
+    handled.map_err(|refused| refused.or(Refusal::Order))
+}
+
+/// `quantity` units of an order's line, which counts from 1.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    line: u32,
+    quantity: Quantity,
+}
+
+/// What a request names. A line named twice is refused: which of the two was meant?
+fn picked(parts: &[Part]) -> Result<Picked, Stop> {
+    let mut picked = Picked::new();
+    for &Part { line, quantity } in parts {
+        if picked.insert(line, quantity).is_some() {
+            return Err(Refusal::LineTwice { line }.into());
+        }
+    }
+    Ok(picked)
+}
+
+/// All that is in `parts`.
+fn all_of(parts: &[LinePart]) -> Picked {
+    parts.iter().map(|part| (part.line, part.quantity)).collect()
 }
 
 impl Decision for BookCancellation {

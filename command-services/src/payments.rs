@@ -53,6 +53,16 @@ impl Default for PaymentSettings {
     }
 }
 
+impl PaymentSettings {
+    /// The one that new payments use.
+    pub fn provider(&self) -> Provider {
+        let name = match self.provider {
+            ProviderChoice::Simulator => simulator::NAME,
+        };
+        Provider::new(name).expect("a short word")
+    }
+}
+
 impl Check for PaymentSettings {
     fn check(&self) -> Result<(), Rule> {
         at_least("timeout_ms", self.timeout_ms, 1)
@@ -69,10 +79,7 @@ pub struct Payments {
 
 impl Payments {
     pub fn new(executor: Arc<Executor>, settings: &PaymentSettings, simulator: Arc<Simulator>) -> Self {
-        let name = match settings.provider {
-            ProviderChoice::Simulator => simulator::NAME,
-        };
-        let provider = Provider::new(name).expect("a short word");
+        let provider = settings.provider();
         Self { executor, provider, timeout: Duration::from_millis(settings.timeout_ms), simulator }
     }
 

@@ -1,11 +1,14 @@
 //! Why the rules refuse a command, whichever aggregate said so.
 
-use kontor_domain::Sku;
 use kontor_domain::cancellation::CancellationError;
+use kontor_domain::cart::CartError;
 use kontor_domain::order::OrderError;
 use kontor_domain::payment::PaymentError;
+use kontor_domain::pricing::PricingError;
 use kontor_domain::product::ProductError;
 use kontor_domain::stock::StockError;
+use kontor_domain::timer::TimerError;
+use kontor_domain::{Sku, SubjectId};
 
 /// The refusal of one aggregate, with the id that the client needs to know which.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -20,7 +23,21 @@ pub enum Refusal {
     #[error(transparent)]
     Order(#[from] OrderError),
     #[error(transparent)]
+    Cancellation(#[from] CancellationError),
+    #[error(transparent)]
+    Cart(#[from] CartError),
+    #[error(transparent)]
+    Pricing(#[from] PricingError),
+    #[error("{sku} is not on sale")]
+    NotOnSale { sku: Sku },
+    #[error(transparent)]
     Payment(#[from] PaymentError),
     #[error(transparent)]
-    Cancellation(#[from] CancellationError),
+    Timer(#[from] TimerError),
+    #[error("the personal data of {subject} has been erased")]
+    Erased { subject: SubjectId },
+    #[error("no customer is named")]
+    NoCustomer,
+    #[error("line {line} is named twice")]
+    LineTwice { line: u32 },
 }

@@ -5,16 +5,17 @@
 //! place. A stream that holds what the log does not is never written to: see [`Stopped`].
 
 mod batch;
-mod leader;
+
 mod resume;
 
+use crate::leader::{Leader, Led};
 use crate::service::NatsClient;
 use batch::{BatchError, Publisher, Sent};
 use kontor_event_store::LogReader;
 use kontor_event_store::log_reader::ReadError;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between};
 use kontor_telemetry::Check as Health;
-use leader::Leader;
+
 use resume::{resume, still_ends};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
@@ -153,7 +154,7 @@ impl Relay {
     }
 
     async fn lead(&mut self) -> Result<std::convert::Infallible, Interruption> {
-        let mut leader = Leader::elect(&self.lock).await?.ok_or(Interruption::NotLeading)?;
+        let mut leader = Leader::elect(&self.lock, Led::Relay).await?.ok_or(Interruption::NotLeading)?;
         // What the stream holds, and what it will hold once all that is under way has arrived.
         let mut end = resume(&self.nats, &self.settings, &self.log).await?;
         let mut sent = end;

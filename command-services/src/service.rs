@@ -4,21 +4,28 @@ use crate::executor::Executor;
 use crate::http::routes;
 use crate::payments::simulator::{self, Simulator};
 use crate::payments::{Payments, http_client};
+use crate::processes::follower::Managers;
+use crate::processes::{self, Follower, ProcessCounts, Settlements};
 use crate::relay::{Relay, RelayCounts};
 use crate::settings::{LogSection, Settings};
+use crate::shop::{Rules, Shop};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, Result};
 use async_nats::jetstream;
+use chrono::TimeDelta;
 use kontor_domain::cancellation::Cancellation;
+use kontor_domain::cart::Cart;
 use kontor_domain::order::Order;
 use kontor_domain::payment::Payment;
 use kontor_domain::product::Product;
 use kontor_domain::stock::Stock;
+use kontor_domain::timer::Timer;
 use kontor_event_schemas::upcast;
 use kontor_event_store::{Log, LogReader, MIGRATIONS};
 use kontor_identity::Verifier;
+use kontor_privacy::{Keyring, MasterKey};
 use kontor_settings::SecretUrl;
 use kontor_telemetry::{Health, HttpTelemetry, Metrics, OpsServer};
 use metrics::CommandMetrics;
@@ -32,6 +39,9 @@ use tracing::{info, warn};
 
 mod metrics;
 
+/// Connections that read and make the keys of personal data, which are mostly remembered.
+const KEY_CONNECTIONS_MAX: u32 = 4;
+
 /// What a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
@@ -39,6 +49,8 @@ pub enum Role {
     Commands,
     /// The relay from the log to JetStream.
     Relay,
+    /// The process managers: what follows from what has happened to orders, payments and carts. Served with the commands.
+    Processes,
 }
 
 /// A connection to NATS, which reconnects by itself.
@@ -69,7 +81,8 @@ pub async fn migrate(settings: &LogSection) -> Result<()> {
     connection.close().await?;
     kontor_privacy::migrate(options(url)?).await.context("the keys' table could not be migrated")?;
     simulator::migrate(options(url)?).await.context("the payment simulator's tables could not be migrated")?;
-    info!("The log, the keys of personal data and the payment simulator have their tables");
+    processes::migrate(options(url)?).await.context("the process managers' tables could not be migrated")?;
+    info!("The log, and all that commands keep beside it, has its tables");
     Ok(())
 }
 
@@ -101,7 +114,12 @@ impl Service {
         let mut tasks = JoinSet::new();
         let executor = if roles.contains(&Role::Commands) { Some(open_executor(settings).await?) } else { None };
         let relay_counts = Arc::new(RelayCounts::default());
-        metrics.register_collector(CommandMetrics { executor: executor.clone(), relay: relay_counts.clone() });
+        let process_counts = Arc::new(ProcessCounts::default());
+        metrics.register_collector(CommandMetrics {
+            executor: executor.clone(),
+            relay: relay_counts.clone(),
+            processes: process_counts.clone(),
+        });
         if roles.contains(&Role::Relay) {
             let relay = relay(settings, executor.as_ref(), health.register("relay"), relay_counts).await?;
             tasks.spawn(async move {
@@ -112,10 +130,24 @@ impl Service {
         let (mut api, mut payments) = (None, None);
         if let Some(executor) = &executor {
             let at_work = Arc::new(open_payments(settings, executor.clone())?);
+            let settlements = Settlements::default();
+            let acts = roles.contains(&Role::Processes);
+            let follower = Follower {
+                executor: executor.clone(),
+                settlements: settlements.clone(),
+                settings: settings.processes.clone(),
+                managers: match acts {
+                    true => Some(Managers { payments: at_work.clone(), database: options(&settings.log.url)? }),
+                    false => None,
+                },
+                counts: process_counts,
+                health: health.register("processes"),
+            };
+            tasks.spawn(follower.run());
             tasks.spawn(watch_log(executor.log().clone(), health.register("log")));
             tasks.spawn(prune_keys(executor.log().clone(), Duration::from_secs(settings.log.keep_keys_h * 3_600)));
-            let (handle, address) =
-                start_api(settings, executor.clone(), at_work.clone(), HttpTelemetry::new(&metrics))?;
+            let telemetry = HttpTelemetry::new(&metrics);
+            let (handle, address) = start_api(settings, executor.clone(), at_work.clone(), settlements, telemetry)?;
             tasks.spawn(deliver_webhooks(settings, &at_work, address)?);
             api = Some((handle, address));
             payments = Some(at_work);
@@ -156,11 +188,13 @@ async fn open_executor(settings: &Settings) -> Result<Arc<Executor>> {
     let log = Log::open(options(&settings.log.url)?, settings.log.log_settings(), upcast::released())
         .await
         .context("log.url (KONTOR_LOG__URL): the log cannot be opened; is it migrated?")?;
-    let executor = Executor::new(log, settings.executor.clone())
+    let executor = Executor::new(log, open_shop(settings)?, settings.executor.clone())
         .serving::<Product>()
         .serving::<Stock>()
+        .serving::<Cart>()
         .serving::<Order>()
         .serving::<Payment>()
+        .serving::<Timer>()
         .serving::<Cancellation>();
     Ok(Arc::new(executor))
 }
@@ -185,6 +219,22 @@ fn deliver_webhooks(
     let client = http_client(&url, Duration::from_millis(settings.payments.timeout_ms))?;
     let simulator = payments.simulator().clone();
     Ok(async move { simulator.deliver_webhooks(&url, &client).await })
+}
+
+/// The rules of the shop and the keys of its customers.
+pub fn open_shop(settings: &Settings) -> Result<Arc<Shop>> {
+    let master = MasterKey::read(&settings.privacy.master_key_file)
+        .context("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): the master key cannot be read")?;
+    let keys = PgPoolOptions::new()
+        .max_connections(KEY_CONNECTIONS_MAX)
+        .test_before_acquire(false)
+        .connect_lazy_with(options(&settings.log.url)?);
+    Ok(Arc::new(Shop {
+        rules: Rules::read(&settings.shop)?,
+        keyring: Keyring::new(keys, master, &settings.privacy),
+        provider: settings.payments.provider(),
+        pay_within: TimeDelta::seconds(settings.shop.pay_within_s as i64),
+    }))
 }
 
 async fn relay(
@@ -215,10 +265,11 @@ fn start_api(
     settings: &Settings,
     executor: Arc<Executor>,
     payments: Arc<Payments>,
+    settlements: Settlements,
     telemetry: HttpTelemetry,
 ) -> Result<(ServerHandle, SocketAddr)> {
     let http = settings.http.clone();
-    let executor = Data::new(executor);
+    let (executor, settlements) = (Data::new(executor), Data::new(settlements));
     let payments = Data::from(payments);
     let verifier = Verifier::new(&settings.identity)
         .context("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): the key of tokens cannot be read")?;
@@ -229,6 +280,7 @@ fn start_api(
             .wrap(telemetry.clone())
             .app_data(executor.clone())
             .app_data(payments.clone())
+            .app_data(settlements.clone())
             .app_data(verifier.clone())
             .configure(move |config| routes::configure(config, &http))
     })

@@ -4,7 +4,9 @@ use crate::executor::ExecutorSettings;
 use crate::http::routes::HttpSettings;
 use crate::payments::PaymentSettings;
 use crate::payments::simulator::SimulatorSettings;
+use crate::processes::ProcessesSettings;
 use crate::relay::RelaySettings;
+use crate::shop::ShopSettings;
 use kontor_event_store::LogSettings;
 use kontor_identity::IdentitySettings;
 use kontor_privacy::PrivacySettings;
@@ -19,6 +21,8 @@ pub struct Settings {
     pub log: LogSection,
     pub executor: ExecutorSettings,
     pub relay: RelaySettings,
+    pub processes: ProcessesSettings,
+    pub shop: ShopSettings,
     pub nats: NatsSettings,
     pub identity: IdentitySettings,
     pub privacy: PrivacySettings,
@@ -99,6 +103,8 @@ impl Check for Settings {
         section("log", &self.log)?;
         section("executor", &self.executor)?;
         section("relay", &self.relay)?;
+        section("processes", &self.processes)?;
+        section("shop", &self.shop)?;
         section("identity", &self.identity)?;
         section("privacy", &self.privacy)?;
         section("payments", &self.payments)?;

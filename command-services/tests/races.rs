@@ -5,13 +5,12 @@ mod support;
 use futures::future::join_all;
 use kontor_command_services::service::Role;
 use kontor_identity::Role as Caller;
-use kontor_local::{Need, Servers, Tier, TierPlan};
+use kontor_local::{Need, Servers, Tier};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{App, client, join, migrate, problem, send, spawn};
+use support::{App, client, join, migrate, problem, process, send, spawn};
 use uuid::Uuid;
 
 async fn two_processes() -> [App; 2] {
@@ -101,26 +100,6 @@ async fn orders_for_the_same_goods_in_any_order_do_not_wait_on_each_other() {
     }
 }
 
-fn process(servers: &Servers, run: u32) -> (TierPlan, u16) {
-    let settings = support::settings(servers);
-    let (api, ops) = (kontor_local::ports::free(), kontor_local::ports::free());
-    let plan = TierPlan {
-        name: "the command API".into(),
-        program: PathBuf::from(env!("CARGO_BIN_EXE_kontor-command")),
-        arguments: vec!["serve".into(), "commands".into()],
-        environment: vec![
-            ("KONTOR_LOG__URL".into(), settings.log.url.expose().to_owned()),
-            ("KONTOR_HTTP__BIND".into(), format!("127.0.0.1:{api}")),
-            ("KONTOR_IDENTITY__PUBLIC_KEY_FILE".into(), settings.identity.public_key_file.display().to_string()),
-            ("KONTOR_OPS__BIND".into(), format!("127.0.0.1:{ops}")),
-        ],
-        ops_port: ops,
-        log: servers.folder().join(format!("command-{run}.log")),
-        ready_within: Duration::from_secs(30),
-    };
-    (plan, api)
-}
-
 #[actix_web::test]
 async fn a_killed_process_leaves_each_command_done_once_or_not_at_all() {
     let servers = Arc::new(Servers::start(&[Need::Postgres]).await.expect("the servers start"));
@@ -134,7 +113,7 @@ async fn a_killed_process_leaves_each_command_done_once_or_not_at_all() {
     let mut acknowledged = HashSet::new();
     for run in 0..3_u32 {
         // 1. A process takes commands from 300 clients at once.
-        let (plan, api) = process(&servers, run);
+        let (plan, api) = process(&servers, &["commands"], &format!("command-{run}"));
         let tier = Tier::start(&plan, |_, _| {}).await.expect("the tier starts");
         let commands = join_all((run * 300..(run + 1) * 300).map(async |n| {
             let done = post(api, n).await.is_ok_and(|answer| answer.status() == 201);

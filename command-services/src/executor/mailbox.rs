@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use kontor_event_store::Lineage;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The state of an aggregate after all commands that were decided, appended or still on their way.
@@ -31,6 +31,8 @@ pub struct Mailboxes<A> {
 pub struct Mailbox<A> {
     state: Arc<Mutex<Option<Cached<A>>>>,
     waiting: AtomicUsize,
+    /// How far the stream is known to go, whoever has written it.
+    heard: AtomicI64,
 }
 
 /// More commands wait for this aggregate than may.
@@ -47,11 +49,21 @@ impl<A: Aggregate> Mailboxes<A> {
         if let Some(mailbox) = self.by_id.get(id) {
             return mailbox;
         }
-        let fresh = || Arc::new(Mailbox { state: Arc::new(Mutex::new(None)), waiting: AtomicUsize::new(0) });
+        let fresh = || {
+            let (waiting, heard) = (AtomicUsize::new(0), AtomicI64::new(0));
+            Arc::new(Mailbox { state: Arc::new(Mutex::new(None)), waiting, heard })
+        };
         let made: Result<_, std::convert::Infallible> =
             self.by_id.get_or_insert_with(&CompactString::from(id), || Ok(fresh()));
         match made {
             Ok(mailbox) => mailbox,
+        }
+    }
+
+    /// Notes how far the stream of a cached aggregate goes.
+    pub fn heard(&self, id: &str, sequence: i64) {
+        if let Some(mailbox) = self.by_id.peek(id) {
+            mailbox.heard.fetch_max(sequence, Ordering::Relaxed);
         }
     }
 
@@ -64,6 +76,13 @@ impl<A: Aggregate> Mailboxes<A> {
         let turn = mailbox.state.clone().lock_owned().await;
         drop(place);
         Ok(turn)
+    }
+}
+
+impl<A> Mailbox<A> {
+    /// Whether the stream is known to go on after `version`.
+    pub fn knows_of_more(&self, version: i64) -> bool {
+        self.heard.load(Ordering::Relaxed) > version
     }
 }
 

@@ -1,9 +1,10 @@
 //! A unit of work: one command's decisions on one or more aggregates, appended together or not at all.
 
-use super::mailbox::{Cached, Forget, Full, Mailbox, Read, Turn};
+use super::mailbox::{Cached, Forget, Mailbox, Read, Turn};
 use super::snapshots::Snapshot;
 use super::{Awaited, Context, Executor, Failure, Verdict};
 use crate::refusal::Refusal;
+use crate::shop::Shop;
 use compact_str::CompactString;
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
@@ -38,7 +39,7 @@ pub struct Unit<'e> {
 }
 
 /// One aggregate within the unit, whatever its type.
-trait Held: Send {
+trait Held: Send + Sync {
     fn stream(&self) -> &StreamId;
     /// Version before this unit.
     fn version_before(&self) -> i64;
@@ -66,6 +67,17 @@ impl<'e> Unit<'e> {
     /// Who asks.
     pub fn caller(&self) -> &Caller {
         &self.context.caller
+    }
+
+    /// What is known of the shop.
+    pub fn shop(&self) -> &'e Shop {
+        self.executor.shop()
+    }
+
+    /// To look at aggregates that the command does not concern: they may change before it is on disk. Never one that the
+    /// unit holds, whose turn would be waited for in vain.
+    pub fn executor(&self) -> &'e Executor {
+        self.executor
     }
 
     /// Has the aggregate handle a command, on its state as it is after all earlier ones.
@@ -134,7 +146,7 @@ impl<'e> Unit<'e> {
         if let Some(last) = self.held.last() {
             assert!(*last.stream() < stream, "aggregates must be held in ascending order, {stream:?} came late");
         }
-        let (mailbox, turn) = turn::<A>(self.executor, id, presumed_new).await?;
+        let (mailbox, turn) = self.executor.turn::<A>(id, presumed_new).await?;
         self.held.push(Box::new(Holding { stream, mailbox, turn, before: None, events: Vec::new() }));
         Ok(self.held.len() - 1)
     }
@@ -181,28 +193,6 @@ impl<'e> Unit<'e> {
         };
         Ok(Awaited { pending, verdict, id, read, snapshots })
     }
-}
-
-/// A turn at an aggregate, with its state read.
-pub(super) async fn turn<A>(
-    executor: &Executor,
-    id: &str,
-    presumed_new: bool,
-) -> Result<(Arc<Mailbox<A>>, Turn<A>), Failure>
-where
-    A: Aggregate<Services = ()> + Clone + 'static,
-{
-    let mailboxes = executor.mailboxes::<A>();
-    let mailbox = mailboxes.of(id);
-    let mut turn = mailboxes.turn(&mailbox).await.map_err(|Full { waiting }| Failure::Busy { waiting })?;
-    let log = &executor.log;
-    if !turn.as_ref().is_some_and(|cached| log.is_current(cached.lineage)) {
-        let lineage = log.new_lineage();
-        let Loaded { aggregate, version } =
-            if presumed_new { Loaded { aggregate: A::default(), version: 0 } } else { log.load::<A>(id).await? };
-        *turn = Some(Cached { aggregate, version, lineage });
-    }
-    Ok((mailbox, turn))
 }
 
 /// Whether a command made a difference to an aggregate.

@@ -7,7 +7,7 @@ use actix_web::http::header::{AUTHORIZATION, IF_MATCH};
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 use kontor_event_store::Key;
-use kontor_identity::{Caller, Verifier};
+use kontor_identity::{Caller, Role, Verifier};
 use kontor_telemetry::TraceParent;
 use uuid::Uuid;
 
@@ -50,8 +50,9 @@ impl Request {
     }
 }
 
-/// The key of the header. A quoted key (IETF draft) and an unquoted one are the same.
-pub fn key_header(request: &HttpRequest) -> Result<&str, Problem> {
+/// The key of the header. A quoted key (IETF draft) and an unquoted one are the same. Guests cannot be told apart, so
+/// theirs must be such that no two choose the same.
+pub fn key_header<'r>(request: &'r HttpRequest, caller: &Caller) -> Result<&'r str, Problem> {
     let header = request.headers().get(IDEMPOTENCY_KEY).ok_or_else(|| {
         Problem::header(
             IDEMPOTENCY_KEY,
@@ -61,6 +62,9 @@ pub fn key_header(request: &HttpRequest) -> Result<&str, Problem> {
     let text = header.to_str().map_err(|_| Problem::header(IDEMPOTENCY_KEY, "must be ASCII"))?;
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     check_key(text).map_err(|rule| Problem::header(IDEMPOTENCY_KEY, rule))?;
+    if caller.role() == Role::Guest && Uuid::try_parse(text).is_err() {
+        return Err(Problem::header(IDEMPOTENCY_KEY, "must be a random UUID where no token says who asks"));
+    }
     Ok(text)
 }
 

@@ -1,6 +1,7 @@
 //! What went wrong, for the client: RFC 9457 problem details. Each file here tells its noun's refusals, and has the table
 //! of their types.
 
+use super::fields::InvalidField;
 use crate::refusal::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -11,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::fmt;
 
+pub mod cart;
 pub mod general;
 mod kind;
 pub mod order;
@@ -86,6 +88,15 @@ impl From<Refusal> for Problem {
             Refusal::Order(error) => order::problem(error, detail),
             Refusal::Payment(error) => payment::problem(error, detail),
             Refusal::Cancellation(error) => order::of_cancellation(error, detail),
+            Refusal::Cart(error) => cart::problem(error, detail),
+            Refusal::Pricing(error) => cart::unpriced(error, detail),
+            Refusal::NotOnSale { sku } => cart::not_on_sale(sku, detail),
+            Refusal::Timer(_) => order::timer(detail),
+            Refusal::Erased { .. } => cart::erased(detail),
+            Refusal::NoCustomer => {
+                InvalidField { field: "customer_id".into(), rule: "must name a customer".into() }.into()
+            }
+            Refusal::LineTwice { line } => order::line_twice(line, detail),
         }
     }
 }

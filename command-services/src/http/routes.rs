@@ -4,6 +4,7 @@ use super::bulk;
 use super::context::{Request, check_key, if_match, key, key_alone, key_header};
 use super::fields::{Fields, InvalidField};
 use super::problem::{Kind, Problem};
+use super::shopping::{self, CHECK_OUT};
 use crate::command::{self, Command, Spec};
 use crate::executor::{Done, Executor};
 use actix_web::http::StatusCode;
@@ -77,8 +78,16 @@ pub fn status(done: &Done) -> StatusCode {
 pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     let limit = settings.body_bytes_max;
     config.app_data(web::PayloadConfig::new(limit)).app_data(Data::new(settings.clone()));
-    let commands = command::ALL.iter().map(|spec| web::resource(spec.path).route(web::post().to(handler(spec))));
+    let commands = command::ALL.iter().map(|spec| {
+        let post = web::post();
+        web::resource(spec.path).route(match spec.name {
+            CHECK_OUT => post.to(shopping::check_out), // Who checks out may wait for what becomes of it.
+            _ => post.to(handler(spec)),
+        })
+    });
     let others = [
+        web::resource("/v1/carts/{cart_id}").route(web::get().to(shopping::cart)),
+        web::resource("/v1/orders/{order_id}/settlement").route(web::get().to(shopping::settlement)),
         web::resource("/v1/bulk").route(web::post().to(bulk::bulk)),
         web::resource("/v1/commands/{key}").route(web::get().to(outcome)),
         web::resource("/v1/problems").route(web::get().to(catalogue)),
@@ -97,29 +106,32 @@ fn handler(
     spec: &'static Spec,
 ) -> impl Fn(HttpRequest, Result<Bytes, actix_web::Error>, Data<Arc<Executor>>) -> Handling + Clone + 'static {
     move |request, body, executor| {
-        Box::pin(async move { serve(spec, &request, body, executor).await.map_err(|problem| problem.within(&request)) })
+        Box::pin(async move {
+            let done = carry_out(spec, &request, body, &executor).await;
+            done.map(|done| answer(&done)).map_err(|problem| problem.within(&request))
+        })
     }
 }
 
-async fn serve(
+/// Reads one command from its own path and carries it out.
+pub async fn carry_out(
     spec: &'static Spec,
     request: &HttpRequest,
     body: Result<Bytes, actix_web::Error>,
-    executor: Data<Arc<Executor>>,
-) -> Result<HttpResponse, Problem> {
+    executor: &Executor,
+) -> Result<Done, Problem> {
     let ours = Request::of(request)?;
     ours.caller().may(spec.permission)?;
     media_type(request, "application/json")?;
     let body = body.map_err(|error| unreadable(request, &error))?;
-    let key_text = key_header(request)?;
+    let key_text = key_header(request, ours.caller())?;
     let mut fields = Fields::parse(&body).map_err(|error| Problem::malformed(error.to_string()))?;
     for field in spec.path_fields() {
         fields = fields.with(field, request.match_info().query(field))?;
     }
     let command = Command::read(spec.name, &fields).expect("what is in the table can be read");
     let context = ours.command(key(ours.caller(), key_text, spec.name, &fields), if_match(request)?);
-    let done = executor.execute(context, command?).await?;
-    Ok(answer(&done))
+    Ok(executor.execute(context, command?).await?)
 }
 
 fn answer(done: &Done) -> HttpResponse {

@@ -1,6 +1,7 @@
 //! What the command tier tells `/metrics`.
 
 use crate::executor::Executor;
+use crate::processes::ProcessCounts;
 use crate::relay::RelayCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -14,6 +15,7 @@ use std::sync::atomic::Ordering;
 pub struct CommandMetrics {
     pub executor: Option<Arc<Executor>>,
     pub relay: Arc<RelayCounts>,
+    pub processes: Arc<ProcessCounts>,
 }
 
 impl fmt::Debug for CommandMetrics {
@@ -46,7 +48,12 @@ impl Collector for CommandMetrics {
         write("kontor_relay_position", "Last position on the stream", &gauge(&relay.position))?;
         write("kontor_relay_events", "Events published", &load(&relay.events))?;
         write("kontor_relay_batches", "Batches published", &load(&relay.batches))?;
-        write("kontor_relay_interruptions", "Times the relay had to resume", &load(&relay.interruptions))
+        write("kontor_relay_interruptions", "Times the relay had to resume", &load(&relay.interruptions))?;
+        let processes = &self.processes;
+        write("kontor_processes_leading", "1 while this process acts", &gauge(&processes.leading))?;
+        write("kontor_processes_position", "Last position that was heard", &gauge(&processes.position))?;
+        write("kontor_processes_orders", "Orders that something is to be done about", &gauge(&processes.orders))?;
+        write("kontor_processes_in_flight", "Reactions under way", &gauge(&processes.in_flight))
     }
 }
 

@@ -2,20 +2,24 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub mod payments;
+pub mod shop;
 
 use kontor_command_services::payments::simulator;
+use kontor_command_services::processes;
 use kontor_command_services::service::{Role, Service};
 use kontor_command_services::settings::Settings;
 use kontor_event_schemas::RecordedEvent;
 use kontor_event_store::{LogReader, MIGRATIONS};
 use kontor_identity::Role as Caller;
-use kontor_local::{Need, Role as DbRole, Servers};
+use kontor_local::{Need, Role as DbRole, Servers, TierPlan};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct App {
     pub service: Service,
@@ -74,7 +78,10 @@ pub async fn migrate(servers: &Servers) {
     let url = servers.postgres().url(DbRole::Migrator);
     let mut connection = PgConnection::connect(&url).await.expect("the database is there");
     MIGRATIONS.run(&mut connection).await.expect("the log has its tables");
-    simulator::migrate(url.parse().expect("a URL")).await.expect("the payment simulator has its tables");
+    let options: PgConnectOptions = url.parse().expect("a URL");
+    kontor_privacy::migrate(options.clone()).await.expect("the keys have their table");
+    simulator::migrate(options.clone()).await.expect("the payment simulator has its tables");
+    processes::migrate(options).await.expect("the process managers have their tables");
 }
 
 /// Settings for these servers, listening on any free port.
@@ -83,6 +90,7 @@ pub fn settings(servers: &Servers) -> Settings {
     settings.log.url = servers.postgres().url(DbRole::Command).parse().expect("a URL");
     settings.relay.log_url = servers.postgres().url(DbRole::Relay).parse().expect("a URL");
     settings.identity = servers.identity().settings().clone();
+    settings.privacy.master_key_file = servers.master_key_file().to_owned();
     settings.http.bind = "127.0.0.1:0".into();
     settings.ops.bind = "127.0.0.1:0".into();
     settings
@@ -144,4 +152,27 @@ pub async fn log_reader(servers: &Servers) -> LogReader {
 /// The last part of a problem's type.
 pub fn problem(answer: &Answer) -> &str {
     answer.body["type"].as_str().and_then(|kind| kind.rsplit('/').next()).unwrap_or_default()
+}
+
+/// A command tier as a process of its own, which can be killed, with the port of its API.
+pub fn process(servers: &Servers, roles: &[&str], name: &str) -> (TierPlan, u16) {
+    let settings = settings(servers);
+    let (api, ops) = (kontor_local::ports::free(), kontor_local::ports::free());
+    let shown = |path: &Path| path.display().to_string();
+    let plan = TierPlan {
+        name: "the command API".into(),
+        program: PathBuf::from(env!("CARGO_BIN_EXE_kontor-command")),
+        arguments: ["serve"].iter().chain(roles).map(|argument| argument.to_string()).collect(),
+        environment: vec![
+            ("KONTOR_LOG__URL".into(), settings.log.url.expose().to_owned()),
+            ("KONTOR_HTTP__BIND".into(), format!("127.0.0.1:{api}")),
+            ("KONTOR_IDENTITY__PUBLIC_KEY_FILE".into(), shown(&settings.identity.public_key_file)),
+            ("KONTOR_PRIVACY__MASTER_KEY_FILE".into(), shown(&settings.privacy.master_key_file)),
+            ("KONTOR_OPS__BIND".into(), format!("127.0.0.1:{ops}")),
+        ],
+        ops_port: ops,
+        log: servers.folder().join(format!("{name}.log")),
+        ready_within: Duration::from_secs(30),
+    };
+    (plan, api)
 }

@@ -6,6 +6,7 @@ use kontor_command_services::payments::simulator::Simulator;
 use kontor_command_services::payments::simulator::ledger::{Entry, State};
 use kontor_command_services::payments::{PaymentSettings, Payments};
 use kontor_command_services::refusal::Refusal;
+use kontor_command_services::service::open_shop;
 use kontor_command_services::settings::Settings;
 use kontor_domain::payment::{Payment, PaymentCommand, Progress};
 use kontor_domain::text::PaymentMethod;
@@ -47,10 +48,12 @@ pub fn new_attempt() -> AttemptId {
 impl Process {
     pub async fn start(servers: &Servers) -> Self {
         let url = servers.postgres().url(Role::Command);
-        let settings = Settings::default();
+        let settings = super::settings(servers);
         let log = Log::open(url.parse().expect("a URL"), LogSettings::default(), upcast::released()).await;
         let log = log.expect("the log opens");
-        let executor = Arc::new(Executor::new(log, settings.executor).serving::<Payment>());
+        let executor = Arc::new(
+            Executor::new(log, open_shop(&settings).expect("the shop opens"), settings.executor).serving::<Payment>(),
+        );
         let pool = PgPool::connect_lazy(&url).expect("a URL");
         let simulator = Arc::new(Simulator::new(pool, settings.simulator));
         let payments = Payments::new(executor.clone(), &PaymentSettings::default(), simulator);

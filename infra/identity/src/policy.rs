@@ -81,6 +81,12 @@ policy! {
     MoveStock, "move-stock" => [Warehouse, Staff, Admin];
     /// Book orders and cancellations at any price and time, for any customer: trade that was made elsewhere.
     BookTrade, "book-trade" => [Staff, Admin];
+    /// Fill carts and check them out: for customers, their own; for guests, those whose id they know.
+    Shop, "shop" => [Guest, Customer, Staff, Admin];
+    /// Make a guest's cart a customer's: for customers, their own.
+    AssignCart, "assign-cart" => [Customer, Staff, Admin];
+    /// Send goods back: for customers, those of an order of their own.
+    ReturnGoods, "return-goods" => [Customer, Warehouse, Staff, Admin];
     /// Take an order back: for customers, one of their own.
     CancelOrder, "cancel-order" => [Customer, Staff, Admin];
     /// See orders: for customers, their own.
@@ -98,10 +104,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_may_look_at_products_and_nothing_else() {
+    fn guests_may_look_at_products_and_buy_and_nothing_else() {
         let allowed: Vec<_> =
             Permission::ALL.iter().filter(|permission| permission.roles().contains(&Role::Guest)).collect();
-        assert_eq!(allowed, [&Permission::ReadCatalogue]);
+        assert_eq!(allowed, [&Permission::ReadCatalogue, &Permission::Shop]);
     }
 
     #[test]

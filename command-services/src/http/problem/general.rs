@@ -47,6 +47,8 @@ problems! {
     OUTCOME_UNKNOWN = 503 "outcome-unknown", "The log cannot be reached", [];
     /// Nothing was done. Send it again after `Retry-After`.
     LOG_UNREADABLE = 503 "log-unreadable", "The log cannot be read", [];
+    /// Nothing was done: personal data could not be sealed or opened. Send it again after `Retry-After`.
+    KEYS_UNAVAILABLE = 503 "keys-unavailable", "The keys of personal data cannot be reached", [];
 }
 
 impl Problem {
@@ -131,6 +133,10 @@ impl From<Failure> for Problem {
             Failure::Unreadable(ref reason) => {
                 error!(%reason, "A stream could not be read");
                 LOG_UNREADABLE.problem("nothing was done; try again later").retry_after(1)
+            }
+            Failure::Sealing { ref reason } => {
+                error!(%reason, "Personal data could not be sealed or opened");
+                KEYS_UNAVAILABLE.problem("nothing was done; try again later").retry_after(1)
             }
             Failure::Unfit { ref reason } => {
                 error!(%reason, "The log refused an append");

@@ -1,13 +1,13 @@
 //! The catalogue: what types of problem there are. A problem is made from a row of it, so none has another type.
 
-use super::{Problem, general, order, payment, product, stock};
+use super::{Problem, cart, general, order, payment, product, stock};
 use serde::{Serialize, Serializer};
 
 /// Stable names of problems are URLs below this one.
 const TYPES: &str = "https://kontor.dev/problems/";
 
 /// The tables, one a file.
-pub const CATALOGUE: &[&[&Kind]] = &[general::ALL, product::ALL, stock::ALL, order::ALL, payment::ALL];
+pub const CATALOGUE: &[&[&Kind]] = &[general::ALL, product::ALL, stock::ALL, cart::ALL, order::ALL, payment::ALL];
 
 /// One type of problem: a row of a table.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -6,6 +6,10 @@ use kontor_domain::cancellation::CancellationError;
 use kontor_domain::order::{LinesError, OrderError};
 
 problems! {
+    /// Timers are set and fire by themselves.
+    TIMER_REFUSED = 409 "timer-refused", "The order's timer does not allow it", [];
+    /// Which of the two was meant? Name a line once.
+    LINE_TWICE = 422 "line-twice", "A line is named twice", [field, line];
     /// There is none with this id, or it is somebody else's.
     UNKNOWN_ORDER = 404 "unknown-order", "There is no such order", [];
     /// An order is placed once. For another one, choose another id.
@@ -148,4 +152,12 @@ fn of_lines(error: LinesError, detail: String) -> Problem {
         LinesError::Price { line, .. } | LinesError::Currency { line, .. } => at(line, "unit_price"),
     };
     INVALID_LINES.problem(detail).with("field", field)
+}
+
+pub fn line_twice(line: u32, detail: String) -> Problem {
+    LINE_TWICE.problem(detail).with("field", "lines").with("line", line)
+}
+
+pub fn timer(detail: String) -> Problem {
+    TIMER_REFUSED.problem(detail)
 }

@@ -32,7 +32,7 @@ problems! {
     /// At least one unit is moved.
     NOTHING_TO_MOVE = 422 "nothing-to-move", "The quantity is 0", [sku];
     /// The stock of one SKU has a largest number of units.
-    TOO_MANY_UNITS = 422 "too-many-units", "That is more than can be booked", [quantity, sku];
+    TOO_MANY_UNITS = 422 "too-many-units", "That is more than can be booked", [quantity, sku, field];
 }
 
 pub fn problem(error: StockError, detail: String) -> Problem {

@@ -1,0 +1,186 @@
+//! Check-out from the cart to the settled order: the process managers, the simulator and the log together.
+
+mod support;
+
+use kontor_command_services::service::Role;
+use kontor_local::Need;
+use serde_json::json;
+use std::time::Duration;
+use support::shop::{Shopper, address, stocked};
+use support::{App, problem, spawn};
+
+const ALL: &[Role] = &[Role::Commands, Role::Processes];
+
+async fn shop() -> App {
+    let app = spawn(&[Need::Postgres], ALL, |_| {}).await;
+    stocked(&app, "MUG", 10).await;
+    app
+}
+
+/// What the log says happened, by type of event, in order.
+async fn story(app: &App) -> Vec<String> {
+    let log = app.log().await;
+    let about = ["order", "payment", "timer", "stock"];
+    log.into_iter()
+        .filter(|event| about.contains(&event.aggregate_type.as_str()))
+        .map(|event| format!("{} {}", event.aggregate_type, event.event_type))
+        .collect()
+}
+
+#[actix_web::test]
+async fn a_guest_buys_and_the_order_is_confirmed() {
+    let app = shop().await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG", 2).await;
+    shopper.address(&app).await;
+    let cart = shopper.cart(&app).await;
+    assert_eq!(cart.body["breakdown"]["total"], json!({"amount_minor": 2 * 1250 + 495, "currency": "GBP"}), "{cart:?}");
+    assert_eq!(cart.body["email"], "ada@example.com");
+    let order = shopper.buy(&app, "tok_success").await;
+    assert_eq!((order.status, &order.body["status"]), (200, &json!("confirmed")), "{order:?}");
+    assert_eq!(order.body["due"]["amount_minor"], 2 * 1250 + 495);
+    let expected = [
+        "stock Received",
+        "order Placed",
+        "payment AuthorisationRequested",
+        "stock Reserved",
+        "timer Set",
+        "payment Authorised",
+        "order Authorised",
+        "order Confirmed",
+        "stock Confirmed",
+    ];
+    assert_eq!(story(&app).await, expected);
+    // Whoever checks out again, under another key, has bought once.
+    let again = shopper.buy(&app, "tok_success").await;
+    assert_eq!((again.status, &again.body["status"]), (200, &json!("confirmed")), "{again:?}");
+    assert_eq!(story(&app).await.len(), expected.len());
+}
+
+#[actix_web::test]
+async fn a_declined_payment_cancels_the_order_and_gives_the_goods_back() {
+    let app = shop().await;
+    let shopper = Shopper::customer(&app, "17").await;
+    shopper.take(&app, "MUG", 10).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_decline").await;
+    assert_eq!((order.status, &order.body["status"]), (200, &json!("cancelled")), "{order:?}");
+    assert_eq!(order.body["reason"], "the payment was not authorised");
+    // All ten are on sale again.
+    let other = Shopper::customer(&app, "18").await;
+    other.take(&app, "MUG", 10).await;
+    other.address(&app).await;
+    assert_eq!(other.buy(&app, "tok_success").await.body["status"], "confirmed");
+}
+
+#[actix_web::test]
+async fn a_charge_whose_answer_was_lost_is_found_and_not_repeated() {
+    let app = spawn(&[Need::Postgres], ALL, |settings| settings.payments.timeout_ms = 300).await;
+    stocked(&app, "MUG", 1).await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG", 1).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_timeout_after_charge").await;
+    assert_eq!(order.body["status"], "confirmed", "{order:?}");
+    let authorised = story(&app).await.iter().filter(|event| *event == "payment Authorised").count();
+    assert_eq!(authorised, 1);
+}
+
+#[actix_web::test]
+async fn what_is_missing_for_a_check_out_is_named_and_nothing_is_stored() {
+    let app = shop().await;
+    let shopper = Shopper::guest(&app).await;
+    assert_eq!(problem(&shopper.buy(&app, "tok_success").await), "cart-incomplete");
+    shopper.change(&app, "shipping-address", address()).await;
+    assert_eq!(problem(&shopper.buy(&app, "tok_success").await), "cart-empty");
+    shopper.take(&app, "MUG", 11).await;
+    let no_email = shopper.buy(&app, "tok_success").await;
+    assert_eq!((problem(&no_email), &no_email.body["missing"]), ("cart-incomplete", &json!("email")));
+    shopper.address(&app).await;
+    let sold_out = shopper.buy(&app, "tok_success").await;
+    assert_eq!((problem(&sold_out), &sold_out.body["available"]), ("insufficient-stock", &json!(10)));
+    assert_eq!(story(&app).await, ["stock Received"]);
+    // The cart is as it was, and can be bought with fewer.
+    shopper.take(&app, "MUG", 1).await;
+    assert_eq!(shopper.buy(&app, "tok_success").await.body["status"], "confirmed");
+}
+
+#[actix_web::test]
+async fn shipping_captures_and_returning_restocks_and_refunds() {
+    let app = shop().await;
+    let shopper = Shopper::customer(&app, "17").await;
+    shopper.take(&app, "MUG", 3).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_success").await;
+    let id = order.body["order_id"].as_str().expect("an id").to_owned();
+    app.done(&format!("/v1/orders/{id}/ship"), "ship-1", json!({"lines": [{"line": 1, "quantity": 1}]})).await;
+    app.done(&format!("/v1/orders/{id}/ship"), "ship-2", json!({"tracking": "RM123456785GB"})).await;
+    let lines = json!([{"line": 1, "quantity": 2}]);
+    let body = json!({"return_id": "01890a5d-ac96-774b-bcce-b302099a8057", "lines": lines, "reason": "too many"});
+    let request = shopper.post(&app, &format!("/v1/orders/{id}/returns"), body).await;
+    assert_eq!(request.status, 201, "{request:?}");
+    until(&app, "payment Captured", 2).await; // Before that there is nothing to refund.
+    until(&app, "order Captured", 2).await;
+    let received = json!({"return_id": "01890a5d-ac96-774b-bcce-b302099a8057"});
+    app.done(&format!("/v1/orders/{id}/returns/receive"), "receive", received).await;
+    until(&app, "order Refunded", 1).await;
+    until(&app, "order Restocked", 1).await;
+    until(&app, "stock Returned", 1).await;
+    let log = app.log().await;
+    let amount = |kind: &str| -> i64 {
+        let of_kind = log.iter().filter(|event| event.aggregate_type == "payment" && event.event_type == kind);
+        let payload = of_kind.map(|event| serde_json::from_str::<serde_json::Value>(&event.payload).expect("JSON"));
+        payload.map(|payload| payload[kind]["amount"]["amount_minor"].as_i64().expect("an amount")).sum()
+    };
+    assert_eq!((amount("Captured"), amount("Refunded")), (3 * 1250 + 495, 2 * 1250));
+}
+
+#[actix_web::test]
+async fn an_order_that_is_not_paid_in_time_is_cancelled_by_its_timer() {
+    let app = spawn(&[Need::Postgres], ALL, |settings| {
+        settings.shop.pay_within_s = 1;
+        settings.simulator.webhook_delay_ms = 60_000;
+    })
+    .await;
+    stocked(&app, "MUG", 1).await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG", 1).await;
+    shopper.address(&app).await;
+    // The provider will tell later than that.
+    let order = shopper.buy(&app, "tok_async").await;
+    assert_eq!((&order.body["status"], &order.body["reason"]), (&json!("cancelled"), &json!("not paid in time")));
+    until(&app, "stock Released", 1).await;
+    until(&app, "timer Fired", 1).await;
+}
+
+#[actix_web::test]
+async fn a_cart_that_was_left_behind_is_abandoned_and_taken_up_again() {
+    let app = spawn(&[Need::Postgres], ALL, |settings| {
+        settings.processes.cart_idle_s = 1;
+        settings.processes.checkpoint_every_ms = 100;
+    })
+    .await;
+    stocked(&app, "MUG", 1).await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG", 1).await;
+    for _ in 0..300 {
+        if shopper.cart(&app).await.body["status"] == "abandoned" {
+            shopper.address(&app).await;
+            assert_eq!(shopper.cart(&app).await.body["status"], "open");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the cart was not abandoned: {:?}", shopper.cart(&app).await);
+}
+
+/// Waits until the log has `count` events of this kind.
+async fn until(app: &App, kind: &str, count: usize) {
+    for _ in 0..400 {
+        if story(app).await.iter().filter(|event| *event == kind).count() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{kind} did not happen {count} times: {:#?}", story(app).await);
+}
