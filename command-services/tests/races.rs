@@ -128,7 +128,7 @@ async fn a_killed_process_leaves_each_command_done_once_or_not_at_all() {
         acknowledged.extend(answered.into_iter().flatten());
     }
     // 3. Another process takes all of them again, under their keys.
-    let (plan, api) = process(&servers, 3);
+    let (plan, api) = process(&servers, &["commands"], "command-3");
     let _tier = Tier::start(&plan, |_, _| {}).await.expect("the tier starts");
     for n in 0..900 {
         let request = client.post(format!("http://127.0.0.1:{api}/v1/stock/S{}/receive", n % 10));

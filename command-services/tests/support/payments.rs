@@ -7,7 +7,6 @@ use kontor_command_services::payments::simulator::ledger::{Entry, State};
 use kontor_command_services::payments::{PaymentSettings, Payments};
 use kontor_command_services::refusal::Refusal;
 use kontor_command_services::service::open_shop;
-use kontor_command_services::settings::Settings;
 use kontor_domain::payment::{Payment, PaymentCommand, Progress};
 use kontor_domain::text::PaymentMethod;
 use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};

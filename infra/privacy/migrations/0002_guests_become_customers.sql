@@ -1,9 +1,20 @@
 -- A guest who logs in is a customer from then on: what was sealed for the guest is erased with the customer.
 alter table subject_keys add column belongs_to text collate "C";
 create index subject_keys_belongs_to on subject_keys (belongs_to) where belongs_to is not null;
-grant update (belongs_to) on subject_keys to kontor_command;
-grant insert (belongs_to) on subject_keys to kontor_command;
-grant select (belongs_to) on subject_keys to kontor_command, kontor_auditor;
+grant select (belongs_to) on subject_keys to kontor_auditor;
+
+-- Notes that the guest is the customer. False: the guest has no key, or was erased.
+create function give_guest(guest text, customer text) returns boolean
+language plpgsql security definer
+set search_path = privacy, pg_temp
+as $$
+begin
+    update subject_keys set belongs_to = customer where subject = guest and wrapped is not null;
+    return found;
+end
+$$;
+revoke all on function give_guest from public;
+grant execute on function give_guest to kontor_command;
 
 -- Destroys the subject's key, and those of the guests that it was. No row: there is no such subject. `destroyed` is false
 -- when it was erased before.

@@ -138,12 +138,12 @@ impl Keyring {
                 return Err(PrivacyError::Erased { subject: subject.clone() });
             }
         }
-        sqlx::query("update privacy.subject_keys set belongs_to = $2 where subject = $1 and wrapped is not null")
+        let given: bool = sqlx::query_scalar("select privacy.give_guest($1, $2)")
             .bind(guest.as_str())
             .bind(customer.as_str())
-            .execute(&self.database)
+            .fetch_one(&self.database)
             .await?;
-        Ok(())
+        if given { Ok(()) } else { Err(PrivacyError::Erased { subject: guest.clone() }) } // Since we looked.
     }
 
     /// Those of the subjects that have, or had, a key.
