@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// `POST /v1/carts`, `open-cart`: for the customer who asks, or for a guest. `customer_id` is for staff to say.
+/// For the customer who asks, or for a guest. `customer_id` is for staff to say.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenCart {
@@ -77,36 +77,36 @@ macro_rules! cart_commands {
 }
 
 cart_commands! {
-    /// `POST /v1/carts/{cart_id}/lines`, `set-cart-quantity`: so many units of the SKU are wanted from now on; 0: none.
+    /// So many units of the SKU are wanted from now on; 0: none.
     SetCartQuantity { sku: Sku, quantity: Quantity, } => async |form, _unit, _owner| {
         CartCommand::SetQuantity { sku: form.sku.clone(), quantity: form.quantity, changed_at: form.now }
     };
 
-    /// `POST /v1/carts/{cart_id}/email`, `set-cart-email`: mail about the purchase goes here.
+    /// Mail about the purchase goes here.
     SetCartEmail { email: EmailAddress, } => async |form, unit, owner| {
         let email = unit.shop().seal(form.cart_id, owner.as_ref(), form.email.as_str()).await?;
         CartCommand::SetEmail { email, changed_at: form.now }
     };
 
-    /// `POST /v1/carts/{cart_id}/shipping-address`, `set-cart-shipping-address`: the goods go here.
+    /// The goods go here.
     SetCartShippingAddress { country: CountryCode, addressee: Addressee, } => async |form, unit, owner| {
         let address = seal(unit, form.cart_id, owner.as_ref(), form.country, &form.addressee).await?;
         CartCommand::SetShippingAddress { address, changed_at: form.now }
     };
 
-    /// `POST /v1/carts/{cart_id}/billing-address`, `set-cart-billing-address`: the invoice goes here, not where the goods go.
+    /// The invoice goes here, not where the goods go.
     SetCartBillingAddress { country: CountryCode, addressee: Addressee, } => async |form, unit, owner| {
         let address = seal(unit, form.cart_id, owner.as_ref(), form.country, &form.addressee).await?;
         CartCommand::SetBillingAddress { address, changed_at: form.now }
     };
 
-    /// `POST /v1/carts/{cart_id}/shipping-method`, `choose-cart-shipping`: one of those that the cart's view offers.
+    /// One of those that the cart's view offers.
     ChooseCartShipping { method: ShippingMethodId, } => async |form, _unit, _owner| {
         CartCommand::ChooseShippingMethod { method: form.method.clone(), changed_at: form.now }
     };
 }
 
-/// `POST /v1/carts/{cart_id}/assign`, `assign-cart`: the guest's cart is the cart of the customer who asks.
+/// The guest's cart is the cart of the customer who asks.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignCart {
@@ -134,7 +134,7 @@ impl Decision for AssignCart {
     }
 }
 
-/// `POST /v1/carts/{cart_id}/merge`, `merge-cart`: takes over the lines of `source`, which is closed.
+/// Takes over the lines of `source`, which is closed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MergeCart {

@@ -41,8 +41,13 @@ impl Spec {
 
     /// The fields that the path gives.
     pub fn path_fields(&self) -> impl Iterator<Item = &'static str> {
-        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        path_fields(self.path)
     }
+}
+
+/// What is in braces.
+pub fn path_fields(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
 /// One table for all doors: `name => Form, Permission, path, [problem files with its refusals]`. The routes, bulks and the

@@ -14,7 +14,7 @@ use kontor_domain::stock::{RESERVATION_TTL, StockCommand};
 use kontor_domain::text::{Country, Reason, Reference};
 use kontor_domain::{CancellationId, CustomerId, LocationId, OrderId, Quantity};
 use kontor_identity::Caller;
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -24,7 +24,6 @@ use uuid::Uuid;
 pub struct PlaceOrder {
     /// Chosen for you if it is left out.
     #[serde(default = "new_order_id")]
-    #[schemars(transform = undecided)]
     order_id: OrderId,
     reference: Option<Reference>,
     customer_id: Option<CustomerId>,
@@ -34,7 +33,6 @@ pub struct PlaceOrder {
     fulfilment: Fulfilment,
     /// Now, if it is left out.
     #[serde(default = "Utc::now")]
-    #[schemars(transform = undecided)]
     placed_at: DateTime<Utc>,
 }
 
@@ -46,7 +44,6 @@ pub struct CancelOrder {
     reason: Reason,
     /// Now, if it is left out.
     #[serde(default = "Utc::now")]
-    #[schemars(transform = undecided)]
     cancelled_at: DateTime<Utc>,
 }
 
@@ -56,7 +53,6 @@ pub struct CancelOrder {
 pub struct BookCancellation {
     /// Chosen for you if it is left out.
     #[serde(default = "new_cancellation_id")]
-    #[schemars(transform = undecided)]
     cancellation_id: CancellationId,
     reference: Option<Reference>,
     customer_id: Option<CustomerId>,
@@ -64,13 +60,7 @@ pub struct BookCancellation {
     lines: Vec<Line>,
     /// Now, if it is left out.
     #[serde(default = "Utc::now")]
-    #[schemars(transform = undecided)]
     cancelled_at: DateTime<Utc>,
-}
-
-/// Its default is another one each time, so the schema names none.
-fn undecided(schema: &mut Schema) {
-    schema.remove("default");
 }
 
 fn new_order_id() -> OrderId {

@@ -10,6 +10,8 @@ use crate::relay::{Relay, RelayCounts};
 use crate::settings::{LogSection, Settings};
 use crate::shop::{Rules, Shop};
 use actix_web::dev::ServerHandle;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, Result};
@@ -277,6 +279,8 @@ fn start_api(
     let server = HttpServer::new(move || {
         let http = http.clone();
         App::new()
+            .wrap(from_fn(routes::name_trace))
+            .wrap(kontor_api_docs::headers().add((CACHE_CONTROL, "no-store")))
             .wrap(telemetry.clone())
             .app_data(executor.clone())
             .app_data(payments.clone())

@@ -59,6 +59,7 @@ impl Service {
                 .app_data(positions.clone())
                 .app_data(pool.clone())
                 .app_data(verifier.clone())
+                .wrap(kontor_api_docs::headers())
                 .wrap(telemetry.clone())
                 .configure(configure)
         };
@@ -105,6 +106,7 @@ fn configure(config: &mut ServiceConfig) {
         let resource = web::resource(path).route(query).default_service(web::to(refuse_method));
         config.service(resource.wrap(from_fn(move |request, next| callers::allow(permission, request, next))));
     }
+    kontor_api_docs::configure(config);
     config.default_service(web::to(refuse_path));
 }
 

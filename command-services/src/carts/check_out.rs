@@ -21,7 +21,7 @@ use kontor_domain::{AttemptId, CartId, Money, OrderId, PaymentId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `POST /v1/carts/{cart_id}/check-out`, `check-out-cart`.
+/// Ends the cart, places its order, reserves its goods and requests its payment: all of it, or nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckOutCart {

@@ -6,10 +6,11 @@ use kontor_domain::cart::{Cart, Status};
 use kontor_domain::personal::{Address, Addressee, CountryCode};
 use kontor_domain::pricing::{Breakdown, CartLine};
 use kontor_domain::{CartId, Currency, CustomerId, Money, OrderId, ShippingMethodId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// `GET /v1/carts/{cart_id}`.
-#[derive(Debug, Serialize)]
+/// A cart with what it costs now.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CartView {
     pub id: CartId,
     pub version: i64,
@@ -32,7 +33,7 @@ pub struct CartView {
     pub shipping_offers: Vec<Offer>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum StatusView {
     Open,
@@ -42,13 +43,13 @@ pub enum StatusView {
 }
 
 /// An address with its addressee in plain words; without, when they have been erased.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AddressView {
     pub country: CountryCode,
     pub addressee: Option<Addressee>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Offer {
     pub method: ShippingMethodId,
     pub price: Money,

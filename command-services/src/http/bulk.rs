@@ -15,7 +15,9 @@ use futures::future::{Either, FutureExt, ready};
 use futures::stream::{FuturesOrdered, StreamExt};
 use kontor_event_store::Key;
 use kontor_identity::Permission;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
+use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -28,9 +30,27 @@ const CHUNK_LINES: usize = 256;
 /// Lines of one bulk. The results of a client that reads none until it has sent all are kept in memory.
 const LINES_MAX: u64 = 100_000;
 
+/// A line of a bulk: a command's name, its key, and its fields, those that its path would give among them.
+#[derive(JsonSchema)]
+#[schemars(rename = "BulkLine", transform = named)]
+#[expect(dead_code, reason = "only described: a line is read field by field")]
+pub struct Line {
+    /// The idempotency key of this command, 1 to 255 bytes.
+    key: String,
+    command: String,
+}
+
+/// A command has one of the names that there are.
+fn named(schema: &mut Schema) {
+    if let Some(command) = schema.pointer_mut("/properties/command") {
+        command["enum"] = json!(crate::command::NAMES);
+    }
+}
+
 /// Result of one line.
-#[derive(Debug, Serialize)]
-struct LineResult<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "BulkResult")]
+pub struct LineResult<'a> {
     /// Number of the line, from 1. Empty lines count and have no result.
     line: u64,
     /// The line's idempotency key, if it could be read.
@@ -41,7 +61,7 @@ struct LineResult<'a> {
     outcome: Outcome<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Outcome<'a> {
     Done { id: &'a str, version: i64, position: i64, replayed: bool },
@@ -95,7 +115,7 @@ struct Parsed {
 
 impl Bulk {
     async fn run(mut self) {
-        let executor = self.executor.clone();
+        let (executor, trace) = (self.executor.clone(), self.request.trace());
         let mut in_flight = FuturesOrdered::new();
         loop {
             let may_read = !self.lines.ended && in_flight.len() < IN_FLIGHT_MAX;
@@ -127,6 +147,7 @@ impl Bulk {
                             Ok(submitted) => Either::Left(submitted.finish().map(|done| done.map_err(Problem::from))),
                             Err(outcome) => Either::Right(ready(outcome)),
                         };
+                        let outcome = outcome.map(move |outcome| outcome.map_err(|problem| problem.in_trace(trace)));
                         in_flight.push_back(outcome.map(move |outcome| result_line(line, key_text.as_deref(), outcome)));
                     }
                 }

@@ -37,6 +37,10 @@ impl Request {
         &self.caller
     }
 
+    pub fn trace(&self) -> TraceParent {
+        self.trace
+    }
+
     /// The context of one command of the request.
     pub fn command(&self, key: Key, expects: Expects) -> Context {
         Context {

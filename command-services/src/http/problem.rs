@@ -5,11 +5,13 @@ use super::fields::InvalidField;
 use crate::refusal::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpResponse, ResponseError};
 use kontor_telemetry::TraceParent;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::fmt;
 
 pub mod cart;
@@ -45,6 +47,27 @@ impl Serialize for Problem {
     }
 }
 
+impl JsonSchema for Problem {
+    fn schema_name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Why a request was refused (RFC 9457). Other members carry the numbers that disagree.",
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "format": "uri", "description": "Which type of problem it is: stable."},
+                "title": {"type": "string", "description": "The type, for people."},
+                "status": {"type": "integer", "description": "The status of the answer."},
+                "detail": {"type": "string", "description": "This one case, for people."},
+                "trace_id": {"type": "string", "description": "The trace of the request, to name when you ask us."},
+            },
+            "required": ["type", "title", "status", "detail"],
+        })
+    }
+}
+
 impl Problem {
     fn new(kind: &'static Kind, detail: String) -> Self {
         Self { kind, detail, members: Map::new(), retry_after_s: None }
@@ -62,11 +85,10 @@ impl Problem {
         self
     }
 
-    /// With the trace of the request, under which the logs tell more.
-    pub fn within(mut self, request: &HttpRequest) -> Self {
-        if let Some(trace) = request.extensions().get::<TraceParent>() {
-            self.members.insert("trace_id".into(), format!("{:032x}", u128::from_be_bytes(trace.trace_id())).into());
-        }
+    /// With the trace of the request, under which our logs tell more.
+    pub fn in_trace(mut self, trace: TraceParent) -> Self {
+        let trace_id = u128::from_be_bytes(trace.trace_id());
+        self.members.insert("trace_id".into(), format!("{trace_id:032x}").into());
         self
     }
 

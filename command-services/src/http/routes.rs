@@ -1,19 +1,28 @@
 //! Paths and commands.
 
-use super::bulk;
+use super::bulk::{self, NDJSON};
 use super::context::{Request, check_key, if_match, key, key_alone, key_header};
 use super::fields::{Fields, InvalidField};
-use super::problem::{Kind, Problem};
+use super::openapi;
+use super::problem::{Kind, Problem, cart, general, order};
 use super::shopping::{self, CHECK_OUT};
+use crate::carts::view::CartView;
 use crate::command::{self, Command, Spec};
 use crate::executor::{Done, Executor};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, ETAG};
-use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::ErrorInternalServerError;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, Resource, Route};
 use kontor_identity::Permission;
 use kontor_settings::{Check, Rule, at_least, between};
+use kontor_telemetry::TraceParent;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use std::future::ready;
 use std::sync::Arc;
 
 /// The position up to which a query must have come to reflect the command.
@@ -57,7 +66,7 @@ impl Check for HttpSettings {
 }
 
 /// Answer to a command.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Answer<'a> {
     /// Id of the aggregate that the command was for.
     pub id: &'a str,
@@ -74,29 +83,170 @@ pub fn status(done: &Done) -> StatusCode {
     if done.changed { StatusCode::CREATED } else { StatusCode::OK }
 }
 
+/// A path that is no command's.
+pub struct Endpoint {
+    pub method: Method,
+    pub path: &'static str,
+    /// Its name in the OpenAPI document.
+    pub name: &'static str,
+    pub description: &'static str,
+    /// What the one who asks must be allowed to do. `None`: it is for everybody.
+    pub permission: Option<Permission>,
+    /// How it may be refused, besides the token.
+    pub problems: &'static [&'static Kind],
+    /// What is sent, if anything is, and what is answered.
+    pub takes: Option<Media>,
+    pub answers: Media,
+    /// Whether `Prefer: wait` is heeded.
+    pub waits: bool,
+    handler: fn() -> Route,
+}
+
+/// A body: its media type, and the schema of it, or of each of its lines.
+#[derive(Clone, Copy)]
+pub struct Media {
+    pub name: &'static str,
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+const JSON: &str = "application/json";
+
+/// All of them.
+pub const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/carts/{cart_id}",
+        name: "read-cart",
+        description: "A cart as it is now, without any delay: what is in it, what it costs, how it can be shipped.",
+        permission: Some(Permission::Shop),
+        problems: &[&cart::UNKNOWN_CART, &general::LOG_UNREADABLE],
+        takes: None,
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<CartView> },
+        waits: false,
+        handler: || web::get().to(shopping::cart),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/orders/{order_id}/settlement",
+        name: "read-settlement",
+        description: "How far an order from check-out is. With `Prefer: wait=N` as soon as it is settled, or after N \
+                      seconds.",
+        permission: Some(Permission::Shop),
+        problems: &[&order::UNKNOWN_ORDER, &general::INVALID_HEADER, &general::LOG_UNREADABLE],
+        takes: None,
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<shopping::OrderStatus> },
+        waits: true,
+        handler: || web::get().to(shopping::settlement),
+    },
+    Endpoint {
+        method: Method::POST,
+        path: "/v1/bulk",
+        name: "send-bulk",
+        description: "Carries out many commands: one a line, each with its own key. Each line is answered with a line, in \
+                      their order, as they are done. Sent again, it has the same results.",
+        permission: Some(Permission::SendBulk),
+        problems: &[&general::MEDIA_TYPE],
+        takes: Some(Media { name: NDJSON, schema: SchemaGenerator::subschema_for::<bulk::Line> }),
+        answers: Media { name: NDJSON, schema: SchemaGenerator::subschema_for::<bulk::LineResult> },
+        waits: false,
+        handler: || web::post().to(bulk::bulk),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/commands/{key}",
+        name: "read-outcome",
+        description: "Tells what became of the command that you sent with this key, if you never got the answer.",
+        permission: Some(Permission::ReadOutcomes),
+        problems: &[
+            &general::UNKNOWN_KEY,
+            &general::INVALID_FIELD,
+            &general::LOG_UNREADABLE,
+            &general::OUTCOME_UNKNOWN,
+        ],
+        takes: None,
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<Answer> },
+        waits: false,
+        handler: || web::get().to(outcome),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/problems",
+        name: "list-problems",
+        description: "All types of problem, each with what it means.",
+        permission: None,
+        problems: &[],
+        takes: None,
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<Vec<Kind>> },
+        waits: false,
+        handler: || web::get().to(catalogue),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/problems/{name}",
+        name: "read-problem",
+        description: "One type of problem, by the last part of its URL.",
+        permission: None,
+        problems: &[&general::UNKNOWN_PROBLEM],
+        takes: None,
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<Kind> },
+        waits: false,
+        handler: || web::get().to(problem_type),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/openapi.json",
+        name: "read-document",
+        description: "This document. `/docs` shows it to people.",
+        permission: None,
+        problems: &[],
+        takes: None,
+        answers: Media {
+            name: JSON,
+            schema: SchemaGenerator::subschema_for::<serde_json::Map<String, serde_json::Value>>,
+        },
+        waits: false,
+        handler: || web::get().to(openapi::document),
+    },
+];
+
 /// The paths: each command's own, and the others.
 pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     let limit = settings.body_bytes_max;
     config.app_data(web::PayloadConfig::new(limit)).app_data(Data::new(settings.clone()));
-    let commands = command::ALL.iter().map(|spec| {
-        let post = web::post();
-        web::resource(spec.path).route(match spec.name {
-            CHECK_OUT => post.to(shopping::check_out), // Who checks out may wait for what becomes of it.
-            _ => post.to(handler(spec)),
-        })
-    });
-    let others = [
-        web::resource("/v1/carts/{cart_id}").route(web::get().to(shopping::cart)),
-        web::resource("/v1/orders/{order_id}/settlement").route(web::get().to(shopping::settlement)),
-        web::resource("/v1/bulk").route(web::post().to(bulk::bulk)),
-        web::resource("/v1/commands/{key}").route(web::get().to(outcome)),
-        web::resource("/v1/problems").route(web::get().to(catalogue)),
-        web::resource("/v1/problems/{name}").route(web::get().to(problem_type)),
-    ];
-    for resource in commands.chain(others) {
-        config.service(resource.default_service(web::to(refuse_method)));
+    for spec in command::ALL {
+        let post = match spec.name {
+            CHECK_OUT => web::post().to(shopping::check_out), // Who checks out may wait for what becomes of it.
+            _ => web::post().to(handler(spec)),
+        };
+        config.service(resource(spec.path, Method::POST, post));
     }
+    for Endpoint { path, method, handler, .. } in ENDPOINTS {
+        config.service(resource(path, method.clone(), handler()));
+    }
+    kontor_api_docs::configure(config);
     config.default_service(web::to(refuse_path));
+}
+
+fn resource(path: &str, method: Method, route: Route) -> Resource {
+    let refuse = move |request: HttpRequest| {
+        let mut refusal = HttpResponse::from_error(Problem::method(request.method().as_str(), request.path()));
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_str(method.as_str()).expect("a method is ASCII"));
+        ready(refusal)
+    };
+    web::resource(path).route(route).default_service(web::to(refuse))
+}
+
+/// Middleware: adds the request's trace to a problem.
+pub async fn name_trace(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let answer = next.call(request).await?;
+    let problem = answer.response().error().and_then(|error| error.as_error::<Problem>());
+    let trace = answer.request().extensions().get::<TraceParent>().copied();
+    let Some((problem, trace)) = problem.zip(trace) else { return Ok(answer) };
+    let body = serde_json::to_vec(&problem.clone().in_trace(trace)).map_err(ErrorInternalServerError)?;
+    Ok(answer.map_body(|_, _| BoxBody::new(body)))
 }
 
 type Handling = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, Problem>>>>;
@@ -106,10 +256,7 @@ fn handler(
     spec: &'static Spec,
 ) -> impl Fn(HttpRequest, Result<Bytes, actix_web::Error>, Data<Arc<Executor>>) -> Handling + Clone + 'static {
     move |request, body, executor| {
-        Box::pin(async move {
-            let done = carry_out(spec, &request, body, &executor).await;
-            done.map(|done| answer(&done)).map_err(|problem| problem.within(&request))
-        })
+        Box::pin(async move { Ok(answer(&carry_out(spec, &request, body, &executor).await?)) })
     }
 }
 
@@ -122,7 +269,7 @@ pub async fn carry_out(
 ) -> Result<Done, Problem> {
     let ours = Request::of(request)?;
     ours.caller().may(spec.permission)?;
-    media_type(request, "application/json")?;
+    media_type(request, JSON)?;
     let body = body.map_err(|error| unreadable(request, &error))?;
     let key_text = key_header(request, ours.caller())?;
     let mut fields = Fields::parse(&body).map_err(|error| Problem::malformed(error.to_string()))?;
@@ -143,31 +290,26 @@ fn answer(done: &Done) -> HttpResponse {
 }
 
 /// What became of a command, by its key: for a client that never got the answer.
-async fn outcome(
-    request: HttpRequest,
-    path: Path<String>,
-    executor: Data<Arc<Executor>>,
-) -> Result<HttpResponse, Problem> {
-    let outcome = async {
-        let ours = Request::of(&request)?;
-        ours.caller().may(Permission::ReadOutcomes)?;
-        check_key(&path).map_err(|rule| InvalidField { field: "key".into(), rule })?;
-        let mut outcomes = executor.outcomes(&[key_alone(ours.caller(), &path)]).await?;
-        let outcome = outcomes.pop().flatten().ok_or_else(Problem::unknown_key)?;
-        Ok(answer(&outcome.into()))
-    };
-    outcome.await.map_err(|problem: Problem| problem.within(&request))
+async fn outcome(request: HttpRequest, executor: Data<Arc<Executor>>) -> Result<HttpResponse, Problem> {
+    let ours = Request::of(&request)?;
+    ours.caller().may(Permission::ReadOutcomes)?;
+    let key = request.match_info().query("key");
+    check_key(key).map_err(|rule| InvalidField { field: "key".into(), rule })?;
+    let mut outcomes = executor.outcomes(&[key_alone(ours.caller(), key)]).await?;
+    let outcome = outcomes.pop().flatten().ok_or_else(Problem::unknown_key)?;
+    Ok(answer(&outcome.into()))
 }
 
-/// All types of problem. For everybody, like the document.
+/// All types of problem.
 async fn catalogue() -> HttpResponse {
     HttpResponse::Ok().json(Kind::all().collect::<Vec<_>>())
 }
 
-/// One type of problem, by the last part of its URL.
-async fn problem_type(request: HttpRequest, name: Path<String>) -> Result<HttpResponse, Problem> {
-    let kind = Kind::all().find(|kind| kind.name() == *name);
-    let kind = kind.ok_or_else(|| Problem::unknown_problem(&name).within(&request))?;
+/// One type of problem.
+async fn problem_type(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let name = request.match_info().query("name");
+    let kind = Kind::all().find(|kind| kind.name() == name);
+    let kind = kind.ok_or_else(|| Problem::unknown_problem(name))?;
     Ok(HttpResponse::Ok().json(kind))
 }
 
@@ -186,10 +328,6 @@ fn unreadable(request: &HttpRequest, error: &actix_web::Error) -> Problem {
     }
 }
 
-async fn refuse_method(request: HttpRequest) -> HttpResponse {
-    Problem::method(request.method().as_str(), request.path()).within(&request).error_response()
-}
-
-async fn refuse_path(request: HttpRequest) -> HttpResponse {
-    Problem::no_such_path(request.path()).within(&request).error_response()
+async fn refuse_path(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::no_such_path(request.path()))
 }

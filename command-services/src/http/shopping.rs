@@ -13,13 +13,14 @@ use crate::processes::settlements::Settled;
 use crate::refusal::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, LOCATION};
-use actix_web::web::{Bytes, Data, Path};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use kontor_domain::cart::{Cart, CartError};
 use kontor_domain::order::{Order, OrderError, OrderNumber};
 use kontor_domain::text::Reason;
 use kontor_domain::{CartId, Money, OrderId};
 use kontor_identity::Permission;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -34,12 +35,13 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 const WAIT_S_MAX: u64 = 60;
 
 /// An order on its way to being settled.
-#[derive(Debug, Serialize)]
-struct OrderStatus<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OrderStatus<'a> {
     #[serde(flatten)]
     command: Option<Answer<'a>>,
     order_id: OrderId,
     /// For people.
+    #[schemars(with = "String")]
     number: OrderNumber,
     status: Status,
     /// What is to be paid.
@@ -49,7 +51,7 @@ struct OrderStatus<'a> {
     reason: Option<Reason>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Status {
     /// Its payment is on its way.
@@ -59,16 +61,13 @@ enum Status {
 }
 
 /// `GET /v1/carts/{id}`.
-pub async fn cart(
-    request: HttpRequest,
-    path: Path<String>,
-    executor: Data<Arc<Executor>>,
-) -> Result<HttpResponse, Problem> {
+pub async fn cart(request: HttpRequest, executor: Data<Arc<Executor>>) -> Result<HttpResponse, Problem> {
     let ours = Request::of(&request)?;
     ours.caller().may(Permission::Shop)?;
     let unknown = || Problem::from(Refusal::Cart(CartError::Unknown));
-    let id = CartId::from_str(&path).map_err(|_| unknown())?;
-    let (cart, version) = executor.peek::<Cart>(&path).await?;
+    let path = request.match_info().query("cart_id");
+    let id = CartId::from_str(path).map_err(|_| unknown())?;
+    let (cart, version) = executor.peek::<Cart>(path).await?;
     if !is_open_to(&cart, ours.caller()) {
         return Err(unknown());
     }
@@ -107,7 +106,6 @@ pub async fn check_out(
 /// a customer is a guest's: whoever knows its id may ask.
 pub async fn settlement(
     request: HttpRequest,
-    path: Path<String>,
     executor: Data<Arc<Executor>>,
     settlements: Data<Settlements>,
 ) -> Result<HttpResponse, Problem> {
@@ -115,9 +113,10 @@ pub async fn settlement(
     ours.caller().may(Permission::Shop)?;
     let wait = preferred_wait(&request)?;
     let unknown = || Problem::from(Refusal::Order(OrderError::Unknown));
-    let order_id = OrderId::from_str(&path).map_err(|_| unknown())?;
+    let path = request.match_info().query("order_id");
+    let order_id = OrderId::from_str(path).map_err(|_| unknown())?;
     let settlement = settlements.of(order_id);
-    let (order, _) = executor.peek::<Order>(&path).await?;
+    let (order, _) = executor.peek::<Order>(path).await?;
     let placed = order.placed().ok_or_else(unknown)?;
     if placed.customer_id.is_some() && !orders::is_open_to(&order, ours.caller()) {
         return Err(unknown());

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// `POST /v1/orders/{order_id}/returns`, `request-return`: for customers, of one of their own orders.
+/// For customers, of one of their own orders.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestReturn {
@@ -24,7 +24,7 @@ pub struct RequestReturn {
     requested_at: DateTime<Utc>,
 }
 
-/// `POST /v1/orders/{order_id}/returns/receive`, `receive-return`: all that was to come back, or `lines`.
+/// All that was to come back, or `lines`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiveReturn {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// `POST /v1/orders/{order_id}/ship`, `ship-order`: all that is left, or `lines`.
+/// All that is left, or `lines`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShipOrder {
@@ -26,7 +26,7 @@ pub struct ShipOrder {
     shipped_at: DateTime<Utc>,
 }
 
-/// `POST /v1/orders/{order_id}/deliver`, `deliver-shipment`: it has arrived.
+/// It has arrived.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeliverShipment {

@@ -19,8 +19,8 @@ pub struct Api {
     pub servers: Servers,
     pub metrics: Metrics,
     pub health: Health,
-    base: String,
-    client: reqwest::Client,
+    pub base: String,
+    pub client: reqwest::Client,
     _service: Service,
 }
 

@@ -3,6 +3,7 @@
 mod api;
 mod callers;
 mod consistency;
+mod docs;
 mod orders;
 mod products;
 mod refusals;

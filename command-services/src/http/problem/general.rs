@@ -1,7 +1,7 @@
 //! What may be wrong with any request, and with us.
 
 use super::Problem;
-use super::kind::problems;
+use super::kind::{Kind, problems};
 use crate::executor::Failure;
 use crate::http::fields::InvalidField;
 use kontor_identity::{Denied, Role, Unauthenticated};
@@ -50,6 +50,25 @@ problems! {
     /// Nothing was done: personal data could not be sealed or opened. Send it again after `Retry-After`.
     KEYS_UNAVAILABLE = 503 "keys-unavailable", "The keys of personal data cannot be reached", [];
 }
+
+/// What any request that needs a permission may be answered with.
+pub const OF_TOKENS: &[&Kind] = &[&UNAUTHENTICATED, &FORBIDDEN];
+
+/// What any command may be answered with.
+pub const OF_COMMANDS: &[&Kind] = &[
+    &MALFORMED_JSON,
+    &INVALID_HEADER,
+    &BODY_TOO_LARGE,
+    &MEDIA_TYPE,
+    &INVALID_FIELD,
+    &IDEMPOTENCY_KEY_REUSED,
+    &STALE_VERSION,
+    &NOT_STORED,
+    &BUSY,
+    &CONTENDED,
+    &OUTCOME_UNKNOWN,
+    &LOG_UNREADABLE,
+];
 
 impl Problem {
     pub fn malformed(detail: impl Into<String>) -> Self {

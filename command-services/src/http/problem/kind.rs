@@ -1,6 +1,7 @@
 //! The catalogue: what types of problem there are. A problem is made from a row of it, so none has another type.
 
 use super::{Problem, cart, general, order, payment, product, stock};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// Stable names of problems are URLs below this one.
@@ -10,7 +11,8 @@ const TYPES: &str = "https://kontor.dev/problems/";
 pub const CATALOGUE: &[&[&Kind]] = &[general::ALL, product::ALL, stock::ALL, cart::ALL, order::ALL, payment::ALL];
 
 /// One type of problem: a row of a table.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ProblemType")]
 pub struct Kind {
     /// A URL. It stays what it is.
     #[serde(rename = "type", serialize_with = "as_type")]
@@ -61,6 +63,10 @@ impl Kind {
 
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    pub fn meaning(&self) -> &'static str {
+        self.meaning
     }
 
     pub fn members(&self) -> &'static [&'static str] {

@@ -12,7 +12,7 @@ problems! {
     /// A withdrawn product is neither described nor priced any more.
     PRODUCT_WITHDRAWN = 409 "product-withdrawn", "The product was withdrawn", [];
     /// A product is not given away: its price is at least one minor unit.
-    PRICE_NOT_POSITIVE = 422 "price-not-positive", "The price is not above 0", [price];
+    PRICE_NOT_POSITIVE = 422 "price-not-positive", "The price is not above 0", [field, price];
 }
 
 pub fn problem(error: ProductError, detail: String) -> Problem {
@@ -20,6 +20,8 @@ pub fn problem(error: ProductError, detail: String) -> Problem {
         ProductError::Unknown => UNKNOWN_PRODUCT.problem(detail),
         ProductError::RegisteredDifferently { name } => REGISTERED_DIFFERENTLY.problem(detail).with("name", name),
         ProductError::Withdrawn => PRODUCT_WITHDRAWN.problem(detail),
-        ProductError::PriceNotPositive { price } => PRICE_NOT_POSITIVE.problem(detail).with("price", price),
+        ProductError::PriceNotPositive { price } => {
+            PRICE_NOT_POSITIVE.problem(detail).with("field", "price").with("price", price)
+        }
     }
 }

@@ -14,7 +14,7 @@ problems! {
     /// What orders hold can be neither lost nor moved away; release it first.
     BELOW_RESERVED = 409 "below-reserved", "Orders hold these units", [location, fewer, on_hand, reserved, sku];
     /// A transfer is between two locations.
-    SAME_LOCATION = 422 "same-location", "The units are there already", [location, sku];
+    SAME_LOCATION = 422 "same-location", "The units are there already", [field, location, sku];
     /// An order reserves a SKU once. To change the quantity, release and reserve again.
     RESERVED_DIFFERENTLY = 409 "reserved-differently", "The order holds another quantity", [held, sku];
     /// It never reserved any, or they were released, have expired or were shipped.
@@ -56,7 +56,9 @@ pub fn problem(error: StockError, detail: String) -> Problem {
             .with("fewer", fewer)
             .with("on_hand", on_hand)
             .with("reserved", reserved),
-        StockError::SameLocation { location } => SAME_LOCATION.problem(detail).with("location", location),
+        StockError::SameLocation { location } => {
+            SAME_LOCATION.problem(detail).with("field", "to").with("location", location)
+        }
         StockError::ReservedDifferently { held } => RESERVED_DIFFERENTLY.problem(detail).with("held", held),
         StockError::NotReserved => NOT_RESERVED.problem(detail),
         StockError::MoreThanReserved { requested, held } => {
