@@ -169,6 +169,11 @@ impl<'e> Unit<'e> {
 
     /// Queues the events, or the question whether what was read still stands; ends the turns.
     pub(super) fn submit(mut self, refusal: Option<Refusal>) -> Result<Awaited, Failure> {
+        let refusal = match refusal {
+            // Nothing was read for it, so nothing can prove it out of date.
+            Some(refusal) if self.held.is_empty() => return Err(Failure::Refused(refusal)),
+            refusal => refusal,
+        };
         if refusal.is_some() {
             self.undo();
         }
