@@ -12,26 +12,34 @@ use crate::executor::{Executor, Failure};
 use crate::leader::{Leader, Led};
 use crate::payments::Payments;
 use chrono::{DateTime, TimeDelta, Utc};
+use cqrs_es::Aggregate;
+use kontor_domain::cart::Cart;
+use kontor_domain::order::Order;
+use kontor_domain::payment::Payment;
 use kontor_domain::processes::command_id;
+use kontor_domain::timer::Timer;
 use kontor_domain::{CartId, OrderId};
 use kontor_event_schemas::registry::DecodeError;
-use kontor_event_schemas::{Fact, RecordedEvent};
+use kontor_event_schemas::{Fact, Metadata, RecordedEvent};
 use kontor_event_store::LogReader;
+use kontor_event_store::feed::{Committed, CommittedEvent};
 use kontor_event_store::log_reader::ReadError;
 use kontor_telemetry::Check as Health;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 /// Events that are read together.
 const BATCH_EVENTS_MAX: i64 = 2_000;
+/// How long what is missing before a batch of this process may be on its way within it.
+const MISSING_FOR: Duration = Duration::from_millis(1);
 /// How often the leader makes sure that it still leads, and the others ask whether they may.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How often the leader looks for carts that were left behind.
@@ -91,11 +99,21 @@ impl Follower {
     }
 }
 
+/// Why the follower looks up.
+enum News {
+    /// This process has appended something, or done something.
+    Fed,
+    /// It may be that others have.
+    Time,
+}
+
 /// A follower that has begun. What it has under way ends with it.
 struct Following<'f> {
     follower: &'f Follower,
     reader: LogReader,
-    appended: watch::Receiver<i64>,
+    /// What this process appends, and of it what came before its turn.
+    feed: mpsc::Receiver<Committed>,
+    early: BTreeMap<i64, Committed>,
     epoch: i64,
     /// The last event that was heard.
     at: i64,
@@ -122,7 +140,8 @@ impl<'f> Following<'f> {
         let (epoch, reader) = (log.epoch(), log.reader());
         let mut following = Self {
             follower,
-            appended: log.appended(),
+            feed: log.feed(), // Before the first read of the log, so that nothing falls between.
+            early: BTreeMap::new(),
             epoch,
             at: 0,
             orders: Orders::default(),
@@ -147,35 +166,69 @@ impl<'f> Following<'f> {
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Interruption> {
         self.follower.health.ok();
+        let mut news = News::Time;
         loop {
             if self.checked.elapsed() >= CHECK_EVERY {
                 self.checked = Instant::now();
                 self.check().await?;
             }
-            let events = self.reader.read(self.at, BATCH_EVENTS_MAX).await?;
-            for event in &events {
-                self.hear(event)?;
-            }
+            let heard = match news {
+                News::Fed => self.hear_feed()?,
+                News::Time => self.hear_log().await?,
+            };
             self.orders.meet_strangers(&self.follower.executor).await?;
             while let Ok(work) = self.done.1.try_recv() {
                 self.orders.done(&work);
             }
             self.act();
-            if events.is_empty() {
-                self.wait().await;
-            }
+            // A batch that was read whole may not be the last.
+            news = if heard >= BATCH_EVENTS_MAX { News::Time } else { self.wait().await };
         }
     }
 
-    fn hear(&mut self, event: &RecordedEvent) -> Result<(), Interruption> {
-        let RecordedEvent { position, aggregate_type, aggregate_id, sequence, payload, .. } = event;
-        self.at = *position;
+    /// Hears what this process has appended, as far as it follows on what was heard. Returns the number of events.
+    fn hear_feed(&mut self) -> Result<i64, Interruption> {
+        let before = self.at;
+        while let Ok(batch) = self.feed.try_recv() {
+            self.early.insert(batch.before, batch);
+        }
+        while let Some(batch) = self.early.first_entry().filter(|batch| *batch.key() <= self.at) {
+            let Committed { before, events } = batch.remove();
+            for (position, CommittedEvent { stream, sequence, event }) in (before + 1..).zip(&events) {
+                if position > self.at {
+                    let (payload, metadata) = (&event.payload, &event.metadata);
+                    self.hear(position, stream.aggregate_type, &stream.aggregate_id, *sequence, payload, metadata)?;
+                }
+            }
+        }
+        Ok(self.at - before)
+    }
+
+    /// Hears what is in the log, whoever has appended it. Returns the number of events.
+    async fn hear_log(&mut self) -> Result<i64, Interruption> {
+        let events = self.reader.read(self.at, BATCH_EVENTS_MAX).await?;
+        for RecordedEvent { position, aggregate_type, aggregate_id, sequence, payload, metadata, .. } in &events {
+            self.hear(*position, aggregate_type, aggregate_id, *sequence, payload, metadata)?;
+        }
+        self.hear_feed()?; // What was read need not be kept.
+        Ok(events.len() as i64)
+    }
+
+    fn hear(
+        &mut self,
+        position: i64,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        sequence: i64,
+        payload: &str,
+        metadata: &str,
+    ) -> Result<(), Interruption> {
+        self.at = position;
         self.follower.counts.position.store(self.at, Ordering::Relaxed);
-        self.follower.executor.heard(aggregate_type, aggregate_id, *sequence);
-        if !matches!(aggregate_type.as_str(), "order" | "payment" | "timer" | "cart") {
+        self.follower.executor.heard(aggregate_type, aggregate_id, sequence);
+        if ![Order::TYPE, Payment::TYPE, Timer::TYPE, Cart::TYPE].contains(&aggregate_type) {
             return Ok(());
         }
-        let position = *position;
         let fact = Fact::decode(aggregate_type, aggregate_id, payload.as_bytes());
         let fact = fact.map_err(|error| Interruption::Undecodable { position, error })?;
         if let Fact::Order(order_id, event) = &fact {
@@ -187,7 +240,8 @@ impl<'f> Following<'f> {
         if let Fact::Cart(cart_id, event) = &fact {
             self.carts.hear(*cart_id, event, position);
         } else {
-            let metadata = event.metadata().map_err(|error| Interruption::Metadata { position, error })?;
+            let metadata: Metadata =
+                serde_json::from_str(metadata).map_err(|error| Interruption::Metadata { position, error })?;
             self.orders.hear(&fact, &metadata);
         }
         Ok(())
@@ -219,16 +273,23 @@ impl<'f> Following<'f> {
         counts.orders.store(self.orders.count() as i64, Ordering::Relaxed);
     }
 
-    /// Until there may be something to hear or to do.
-    async fn wait(&mut self) {
+    /// Until there is something to hear or to do.
+    async fn wait(&mut self) -> News {
         let poll = Duration::from_millis(self.follower.settings.poll_interval_ms);
         let alarm = self.orders.next_alarm().filter(|_| self.lead.is_some());
         let until_alarm = alarm.and_then(|at| (at - Utc::now()).to_std().ok()).unwrap_or(Duration::MAX);
-        let at = self.at;
+        // What is missing before an early batch is another lane's, on its way, or another process's.
+        let pause = if self.early.is_empty() { poll } else { MISSING_FOR };
         tokio::select! {
-            _ = self.appended.wait_for(|head| *head > at) => {}
-            Some(work) = self.done.1.recv() => self.orders.done(&work),
-            () = sleep(poll.min(until_alarm)) => {} // Or others have appended.
+            Some(batch) = self.feed.recv() => {
+                self.early.insert(batch.before, batch);
+                News::Fed
+            }
+            Some(work) = self.done.1.recv() => {
+                self.orders.done(&work);
+                News::Fed
+            }
+            () = sleep(pause.min(until_alarm)) => News::Time,
         }
     }
 

@@ -107,11 +107,15 @@ impl Lane {
         self.queue.refuse(appends, &AppendError::Unknown { reason });
     }
 
-    fn settle(&self, appends: Vec<Waiting>, head: i64) {
+    fn settle(&self, mut appends: Vec<Waiting>, head: i64) {
         let counts = &self.shared.counts;
+        let mut outcomes = Vec::with_capacity(appends.len());
         let mut position = head;
-        for waiting in &appends {
-            position += waiting.append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
+        for Waiting { append, .. } in &appends {
+            position += append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
+            let first = &append.streams[0];
+            let version = first.expected_version + first.events.len() as i64;
+            outcomes.push(Appended { position, version, replayed: false });
         }
         counts.batches.fetch_add(1, Ordering::Relaxed);
         counts.appends.fetch_add(appends.len() as u64, Ordering::Relaxed);
@@ -124,12 +128,9 @@ impl Lane {
                 later
             });
         }
-        let mut position = head;
-        for waiting in appends {
-            position += waiting.append.streams.iter().map(|of_stream| of_stream.events.len() as i64).sum::<i64>();
-            let first = &waiting.append.streams[0];
-            let version = first.expected_version + first.events.len() as i64;
-            waiting.settle(Ok(Appended { position, version, replayed: false }));
+        self.shared.feed.tell(head, &mut appends);
+        for (waiting, outcome) in appends.into_iter().zip(outcomes) {
+            waiting.settle(Ok(outcome));
         }
     }
 

@@ -4,6 +4,7 @@
 //! - [`batch`]: group commit. Concurrent appends share one round trip and one commit.
 //! - `arrays`: a batch as Postgres gets it.
 //! - [`lane`]: one connection that appends batches, and what it does when that connection breaks.
+//! - [`feed`]: what this process has appended, told within it.
 //! - [`stream`]: one aggregate's events, through postgres-es.
 //! - [`log_reader`]: the log from a position.
 //! - [`snapshot`]: the state of long streams, a cache.
@@ -12,6 +13,7 @@
 pub mod append;
 mod arrays;
 pub mod batch;
+pub mod feed;
 pub mod key;
 mod lane;
 pub mod log;

@@ -2,6 +2,7 @@
 
 use crate::append::{Append, AppendError, Appended, Lineage};
 use crate::batch::{Pending, Queue};
+use crate::feed::{Committed, Feed};
 use crate::key::{self, Key, KeyOutcome};
 use crate::lane::Lane;
 use crate::log_reader::LogReader;
@@ -11,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How a process writes to the log.
@@ -58,6 +59,7 @@ pub struct Log {
 pub(crate) struct Shared {
     pub epoch: AtomicI64,
     pub head: watch::Sender<i64>,
+    pub feed: Feed,
     pub counts: LogCounts,
     /// Connections older than this are not read from any more: they are dead, or lead to a server that was replaced.
     pub reads_since: Arc<parking_lot::Mutex<Instant>>,
@@ -86,6 +88,7 @@ impl Log {
         let shared = Arc::new(Shared {
             epoch: AtomicI64::new(0),
             head: watch::Sender::new(head),
+            feed: Feed::default(),
             counts: LogCounts::default(),
             reads_since,
         });
@@ -142,6 +145,11 @@ impl Log {
     /// The last position that this process has appended, or seen when it opened the log.
     pub fn appended(&self) -> watch::Receiver<i64> {
         self.shared.head.subscribe()
+    }
+
+    /// What this process appends from now on, for one listener: the last to ask.
+    pub fn feed(&self) -> mpsc::Receiver<Committed> {
+        self.shared.feed.listen()
     }
 
     /// Reads the log by position.

@@ -9,7 +9,7 @@ use kontor_domain::personal::Personal;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +46,9 @@ pub struct Keyring {
     cached_for: Duration,
     /// How many erasures this process has done. What was read before one is not remembered after it.
     erasures: Mutex<u64>,
+    /// Subjects that a key is to be made for, by whoever has the turn next.
+    wanted: Mutex<HashSet<SubjectId>>,
+    making: tokio::sync::Mutex<()>,
 }
 
 /// A subject's key as the table has it.
@@ -69,6 +72,8 @@ impl Keyring {
             cache: Cache::new(settings.keys_cached_max),
             cached_for: Duration::from_secs(settings.keys_cached_s),
             erasures: Mutex::new(0),
+            wanted: Mutex::default(),
+            making: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -77,11 +82,7 @@ impl Keyring {
     /// # Errors
     /// [`PrivacyError::Erased`] when the subject has been, and those of keys that cannot be had.
     pub async fn seal(&self, subject: &SubjectId, text: &str) -> Result<Personal, PrivacyError> {
-        let held = match self.find(&[subject]).await?.remove(subject) {
-            Some(held) => held,
-            None => self.make(subject).await?,
-        };
-        match held {
+        match self.find_or_make(subject).await? {
             Held::Key(key) => Ok(key.seal(subject, text)),
             Held::Erased => Err(PrivacyError::Erased { subject: subject.clone() }),
         }
@@ -130,11 +131,7 @@ impl Keyring {
     /// [`PrivacyError::Erased`] when one of them has been, and those of keys that cannot be had.
     pub async fn give(&self, guest: &SubjectId, customer: &SubjectId) -> Result<(), PrivacyError> {
         for subject in [guest, customer] {
-            let held = match self.find(&[subject]).await?.remove(subject) {
-                Some(held) => held,
-                None => self.make(subject).await?,
-            };
-            if let Held::Erased = held {
+            if let Held::Erased = self.find_or_make(subject).await? {
                 return Err(PrivacyError::Erased { subject: subject.clone() });
             }
         }
@@ -190,22 +187,65 @@ impl Keyring {
         Ok(found)
     }
 
-    /// Makes the subject a key, unless another process has meanwhile: then that one is theirs.
-    async fn make(&self, subject: &SubjectId) -> Result<Held, PrivacyError> {
-        let key = random_key().ok_or(PrivacyError::Random)?;
-        let wrapped = self.master.wrap(subject, &key).ok_or(PrivacyError::Random)?;
-        sqlx::query(
-            "insert into privacy.subject_keys (subject, wrapped, master_key) values ($1, $2, $3) \
-             on conflict (subject) do nothing",
+    /// The subject's key, which is made if there is none. Those that are wanted while others are being made are made
+    /// together: a shop full of guests wants a key for each.
+    async fn find_or_make(&self, subject: &SubjectId) -> Result<Held, PrivacyError> {
+        if let Some(Cached { held, asked_at }) = self.cache.get(subject)
+            && asked_at.elapsed() < self.cached_for
+        {
+            return Ok(held);
+        }
+        self.wanted.lock().insert(subject.clone());
+        let turn = self.making.lock().await;
+        let wanted = std::mem::take(&mut *self.wanted.lock());
+        let mut made = self.make(&wanted).await?;
+        drop(turn);
+        if let Some(held) = made.remove(subject) {
+            return Ok(held);
+        }
+        // Made by somebody else: before, in another process, or by whoever had the turn before us.
+        if let Some(held) = self.find(&[subject]).await?.remove(subject) {
+            return Ok(held);
+        }
+        // Who was to make it could not.
+        let mut made = self.make(&HashSet::from([subject.clone()])).await?;
+        made.remove(subject).ok_or_else(|| PrivacyError::NoKey { subject: subject.clone() })
+    }
+
+    /// Makes keys, in one statement. Returns those that were made; the others had one.
+    async fn make(&self, subjects: &HashSet<SubjectId>) -> Result<HashMap<SubjectId, Held>, PrivacyError> {
+        if subjects.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let erasures = *self.erasures.lock();
+        let asked_at = Instant::now();
+        let mut keys = HashMap::with_capacity(subjects.len());
+        let (mut names, mut wrapped) = (Vec::new(), Vec::new());
+        for subject in subjects {
+            let key = random_key().ok_or(PrivacyError::Random)?;
+            names.push(subject.as_str());
+            wrapped.push(self.master.wrap(subject, &key).ok_or(PrivacyError::Random)?);
+            keys.insert(subject.as_str(), (subject, Held::Key(Arc::new(SubjectKey::new(&key)))));
+        }
+        let made: Vec<String> = sqlx::query_scalar(
+            "insert into privacy.subject_keys (subject, wrapped, master_key) \
+             select subject, wrapped, $3 from unnest($1::text[], $2::bytea[]) as k (subject, wrapped) order by subject \
+             on conflict (subject) do nothing returning subject",
         )
-        .bind(subject.as_str())
-        .bind(wrapped)
+        .bind(&names)
+        .bind(&wrapped)
         .bind(self.master.number())
-        .execute(&self.database)
+        .fetch_all(&self.database)
         .await?;
-        // Read back in any case: what counts is what the table has.
-        let held = self.find(&[subject]).await?.remove(subject);
-        held.ok_or_else(|| PrivacyError::NoKey { subject: subject.clone() })
+        let seen = self.erasures.lock();
+        let mut held = HashMap::with_capacity(made.len());
+        for (subject, key) in made.iter().filter_map(|name| keys.remove(name.as_str())) {
+            if *seen == erasures {
+                self.cache.insert(subject.clone(), Cached { held: key.clone(), asked_at });
+            }
+            held.insert(subject.clone(), key);
+        }
+        Ok(held)
     }
 
     fn unwrap(&self, subject: &SubjectId, wrapped: &[u8], number: i32) -> Result<SubjectKey, PrivacyError> {
