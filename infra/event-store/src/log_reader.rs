@@ -53,11 +53,9 @@ impl LogReader {
 
     /// Up to `most` events after position `after`, in order, brought to their current versions.
     pub async fn read(&self, after: i64, most: i64) -> Result<Vec<RecordedEvent>, ReadError> {
-        let rows = sqlx::query(
-            "select position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
-                 metadata::text, recorded_at
-             from events where position > $1 and position <= $1 + $2 order by position limit $2",
-        )
+        let rows = sqlx::query(&format!(
+            "select {COLUMNS} from events where position > $1 and position <= $1 + $2 order by position limit $2"
+        ))
         .bind(after)
         .bind(most)
         .fetch_all(&self.log)
@@ -72,7 +70,38 @@ impl LogReader {
         }
         Ok(events)
     }
+
+    /// Of the up to `most` events after position `after`, in order, those whose types of aggregate and event are among
+    /// `types`; and the position up to which that is all of them. The others are passed over where they lie.
+    pub async fn read_only(
+        &self,
+        types: &[(&str, &str)],
+        after: i64,
+        most: i64,
+    ) -> Result<(Vec<RecordedEvent>, i64), ReadError> {
+        let up_to = self.head().await?.min(after + most);
+        if up_to <= after {
+            return Ok((Vec::new(), after));
+        }
+        let (aggregate_types, event_types): (Vec<&str>, Vec<&str>) = types.iter().copied().unzip();
+        let rows = sqlx::query(&format!(
+            "select {COLUMNS} from events where position > $1 and position <= $2
+                 and (aggregate_type, event_type) in (select * from unnest($3::text[], $4::text[]))
+             order by position"
+        ))
+        .bind(after)
+        .bind(up_to)
+        .bind(aggregate_types)
+        .bind(event_types)
+        .fetch_all(&self.log)
+        .await?;
+        let events = rows.iter().map(|row| Ok(self.upcasters.upcast(recorded(row)?)?));
+        Ok((events.collect::<Result<_, ReadError>>()?, up_to))
+    }
 }
+
+const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
+    metadata::text, recorded_at";
 
 fn recorded(row: &PgRow) -> sqlx::Result<RecordedEvent> {
     let text = |column: usize| row.try_get::<&str, _>(column).map(CompactString::from);

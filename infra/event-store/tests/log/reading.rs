@@ -218,3 +218,25 @@ async fn open_idle_transactions_stall_nothing() {
         sqlx::raw_sql("commit").execute(connection).await.expect("it was open");
     }
 }
+
+#[tokio::test]
+async fn who_wants_few_types_of_events_gets_those_and_knows_how_far_it_has_read() {
+    let fixture = Fixture::start().await;
+    let log = fixture.open().await;
+    let (_, events) = stock_events().await; // Received, Reserved, Shipped, Received
+    let id = StreamId { aggregate_type: Stock::TYPE, aggregate_id: "85123A".into() };
+    let of_stock = StreamAppend { stream: id, expected_version: 0, lineage: log.new_lineage(), events };
+    log.append(append(Key::unique(), [on(&log, "A", 0, ["a note"]), of_stock])).await.expect("new");
+
+    let types = [(Stock::TYPE, "Received"), (Notes::TYPE, "Shipped")];
+    let read = async |after, most| {
+        let (events, up_to) = log.reader().read_only(&types, after, most).await.expect("it can be read");
+        (events.iter().map(|event| event.position).collect::<Vec<_>>(), up_to)
+    };
+    assert_eq!(read(0, 10).await, (vec![2, 5], 5));
+    assert_eq!(read(0, 3).await, (vec![2], 3));
+    assert_eq!(read(2, 2).await, (vec![], 4));
+    assert_eq!(read(5, 10).await, (vec![], 5));
+    // A log that has lost commits does not make anybody read backwards.
+    assert_eq!(read(9, 10).await, (vec![], 9));
+}
