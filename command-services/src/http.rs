@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod context;
 pub mod fields;
+pub mod notifications;
 pub mod openapi;
 pub mod problem;
 pub mod routes;

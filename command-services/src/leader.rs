@@ -9,14 +9,16 @@ use sqlx::{ConnectOptions, PgConnection};
 pub enum Led {
     Relay,
     Processes,
+    Notifications,
 }
 
 impl Led {
     /// Any number that nobody else locks.
     fn lock(self) -> i64 {
         match self {
-            Led::Relay => 0x72_65_6c_61_79,     // "relay" in ASCII
-            Led::Processes => 0x70_72_6f_63_73, // "procs"
+            Led::Relay => 0x72_65_6c_61_79,      // "relay" in ASCII
+            Led::Processes => 0x70_72_6f_63_73,  // "procs"
+            Led::Notifications => 0x6d_61_69_6c, // "mail"
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `kontor-command`: takes commands over HTTP, appends their events to the log, relays the log to JetStream.
+//! `kontor-command`: takes commands over HTTP, appends their events to the log, relays the log to JetStream, mails customers.
 
 use clap::{CommandFactory, Parser, Subcommand};
 use kontor_command_services::service::{self, Role};
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Takes commands over HTTP, appends their events to the log, relays the log to JetStream.
+/// Takes commands over HTTP, appends their events to the log, relays the log to JetStream, mails customers.
 ///
 /// Settings come from a TOML file and from KONTOR_SECTION__FIELD variables, which win.
 #[derive(Parser)]
@@ -36,7 +36,7 @@ enum Action {
         /// What to serve; all without a name.
         roles: Vec<Role>,
     },
-    /// Bring the log's tables and the keys' to this release's form, then end.
+    /// Bring the tables of the log, and of all that is kept beside it, to this release's form, then end.
     Migrate,
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
@@ -71,7 +71,7 @@ fn run(settings: Settings, action: Option<Action>) -> anyhow::Result<()> {
         match action {
             Some(Action::Migrate) => service::migrate(&settings.log).await,
             Some(Action::Serve { roles }) if !roles.is_empty() => service::serve(&settings, &roles).await,
-            _ => service::serve(&settings, &[Role::Commands, Role::Relay, Role::Processes]).await,
+            _ => service::serve(&settings, Role::ALL).await,
         }
     });
     telemetry.shutdown();

@@ -1,7 +1,13 @@
-//! The command tier as it runs: the HTTP API, the executor and the relay, of which a process serves what it is told to.
+//! The command tier as it runs: the HTTP API, the executor, the relay, the process managers and the sender of mail, of which a process serves what it is told to.
 
 use crate::executor::Executor;
 use crate::http::routes;
+use crate::notifications::letter::Letters;
+use crate::notifications::mailer::Mailer;
+use crate::notifications::outbox::{self, Outbox};
+use crate::notifications::post::PostOffice;
+use crate::notifications::templates::Templates;
+use crate::notifications::{NotificationCounts, Notifications};
 use crate::payments::simulator::{self, Simulator};
 use crate::payments::{Payments, http_client};
 use crate::processes::follower::Managers;
@@ -25,7 +31,7 @@ use kontor_domain::product::Product;
 use kontor_domain::stock::Stock;
 use kontor_domain::timer::Timer;
 use kontor_event_schemas::upcast;
-use kontor_event_store::{Log, LogReader, MIGRATIONS};
+use kontor_event_store::{Log, LogReader, LogSettings, MIGRATIONS};
 use kontor_identity::Verifier;
 use kontor_privacy::{Keyring, MasterKey};
 use kontor_settings::SecretUrl;
@@ -36,13 +42,18 @@ use sqlx::{ConnectOptions, Connection};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 mod metrics;
 
 /// Connections that read and make the keys of personal data, which are mostly remembered.
 const KEY_CONNECTIONS_MAX: u32 = 4;
+
+/// How long mails under way may take to end when the service stops.
+const MAILS_END_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +64,12 @@ pub enum Role {
     Relay,
     /// The process managers: what follows from what has happened to orders, payments and carts. Served with the commands.
     Processes,
+    /// Mail to customers.
+    Notifications,
+}
+
+impl Role {
+    pub const ALL: &[Role] = &[Role::Commands, Role::Relay, Role::Processes, Role::Notifications];
 }
 
 /// A connection to NATS, which reconnects by itself.
@@ -75,7 +92,7 @@ impl NatsClient {
     }
 }
 
-/// Brings the log's tables, those of the keys of personal data and the payment simulator's to this release's form.
+/// Brings the log's tables, and those of all that is kept beside it, to this release's form.
 pub async fn migrate(settings: &LogSection) -> Result<()> {
     let url = settings.migrator_url.as_ref().context("log.migrator_url (KONTOR_LOG__MIGRATOR_URL) is not set")?;
     let mut connection = options(url)?.connect().await.context("log.migrator_url: the database cannot be reached")?;
@@ -84,6 +101,7 @@ pub async fn migrate(settings: &LogSection) -> Result<()> {
     kontor_privacy::migrate(options(url)?).await.context("the keys' table could not be migrated")?;
     simulator::migrate(options(url)?).await.context("the payment simulator's tables could not be migrated")?;
     processes::migrate(options(url)?).await.context("the process managers' tables could not be migrated")?;
+    outbox::migrate(options(url)?).await.context("the outbox's tables could not be migrated")?;
     info!("The log, and all that commands keep beside it, has its tables");
     Ok(())
 }
@@ -107,6 +125,9 @@ pub struct Service {
     ops: OpsServer,
     health: Health,
     tasks: JoinSet<()>,
+    /// The sender of mail, which ends what it has begun once it is told to stop.
+    sender: JoinSet<()>,
+    stop_sender: watch::Sender<bool>,
 }
 
 impl Service {
@@ -117,10 +138,12 @@ impl Service {
         let executor = if roles.contains(&Role::Commands) { Some(open_executor(settings).await?) } else { None };
         let relay_counts = Arc::new(RelayCounts::default());
         let process_counts = Arc::new(ProcessCounts::default());
+        let mail_counts = Arc::new(NotificationCounts::default());
         metrics.register_collector(CommandMetrics {
             executor: executor.clone(),
             relay: relay_counts.clone(),
             processes: process_counts.clone(),
+            notifications: mail_counts.clone(),
         });
         if roles.contains(&Role::Relay) {
             let relay = relay(settings, executor.as_ref(), health.register("relay"), relay_counts).await?;
@@ -128,6 +151,12 @@ impl Service {
                 // The API goes on without it: every event is safe in the log, and /readyz tells what is wrong.
                 let _stopped = relay.run().await;
             });
+        }
+        let (mut sender, (stop_sender, stopping)) = (JoinSet::new(), watch::channel(false));
+        if roles.contains(&Role::Notifications) {
+            let check = health.register("notifications");
+            let notifications = notifications(settings, executor.as_ref(), check, mail_counts).await?;
+            sender.spawn(notifications.run(stopping));
         }
         let (mut api, mut payments) = (None, None);
         if let Some(executor) = &executor {
@@ -155,7 +184,7 @@ impl Service {
             payments = Some(at_work);
         }
         let ops = OpsServer::start(&settings.ops.bind, metrics, health.clone())?;
-        Ok(Self { executor, payments, api, ops, health, tasks })
+        Ok(Self { executor, payments, api, ops, health, tasks, sender, stop_sender })
     }
 
     /// Where the API listens, if it is served.
@@ -172,11 +201,15 @@ impl Service {
         self.ops.address()
     }
 
-    /// Lets requests and appends end.
+    /// Lets requests, mails and appends end.
     pub async fn stop(mut self) {
         self.health.drain();
         if let Some((api, _)) = self.api {
             api.stop(true).await;
+        }
+        self.stop_sender.send_replace(true);
+        if timeout(MAILS_END_WITHIN, self.sender.join_next()).await.is_err() {
+            warn!("Mails under way have not ended in time; they are sent again");
         }
         self.tasks.shutdown().await;
         if let Some(executor) = self.executor {
@@ -225,18 +258,54 @@ fn deliver_webhooks(
 
 /// The rules of the shop and the keys of its customers.
 pub fn open_shop(settings: &Settings) -> Result<Arc<Shop>> {
+    Ok(Arc::new(Shop {
+        rules: Rules::read(&settings.shop)?,
+        keyring: open_keyring(settings)?,
+        provider: settings.payments.provider(),
+        pay_within: TimeDelta::seconds(settings.shop.pay_within_s as i64),
+    }))
+}
+
+fn open_keyring(settings: &Settings) -> Result<Keyring> {
     let master = MasterKey::read(&settings.privacy.master_key_file)
         .context("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): the master key cannot be read")?;
     let keys = PgPoolOptions::new()
         .max_connections(KEY_CONNECTIONS_MAX)
         .test_before_acquire(false)
         .connect_lazy_with(options(&settings.log.url)?);
-    Ok(Arc::new(Shop {
-        rules: Rules::read(&settings.shop)?,
-        keyring: Keyring::new(keys, master, &settings.privacy),
-        provider: settings.payments.provider(),
-        pay_within: TimeDelta::seconds(settings.shop.pay_within_s as i64),
-    }))
+    Ok(Keyring::new(keys, master, &settings.privacy))
+}
+
+/// The sender of mail, with connections of its own, so that mails and commands do not wait for each other's.
+async fn notifications(
+    settings: &Settings,
+    executor: Option<&Arc<Executor>>,
+    health: kontor_telemetry::Check,
+    counts: Arc<NotificationCounts>,
+) -> Result<Notifications> {
+    let lock = options(&settings.log.url)?;
+    let log_settings = LogSettings { lanes: 1, readers_max: 4, ..settings.log.log_settings() };
+    let log = Log::open(lock.clone(), log_settings, upcast::released())
+        .await
+        .context("log.url (KONTOR_LOG__URL): the log cannot be opened; is it migrated?")?;
+    // Not on disk at once: what a power cut takes from the outbox is taken from its checkpoint too, and done again.
+    let unhurried = lock.clone().options([("synchronous_commit", "off")]);
+    let outbox = PgPoolOptions::new().max_connections(3).test_before_acquire(false).connect_lazy_with(unhurried);
+    let office = PostOffice {
+        settings: settings.mail.clone(),
+        letters: Letters::new(log.clone(), open_keyring(settings)?),
+        templates: Templates::load(&settings.mail)?,
+        mailer: Mailer::new(&settings.mail)?,
+        counts,
+    };
+    Ok(Notifications {
+        office: Arc::new(office),
+        outbox: Outbox::new(outbox),
+        log: log.reader(),
+        lock,
+        appended: executor.map(|executor| executor.log().appended()),
+        health,
+    })
 }
 
 async fn relay(
@@ -276,6 +345,8 @@ fn start_api(
     let verifier = Verifier::new(&settings.identity)
         .context("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): the key of tokens cannot be read")?;
     let verifier = Data::new(verifier);
+    let outbox = PgPoolOptions::new().max_connections(2).connect_lazy_with(options(&settings.log.url)?);
+    let outbox = Data::new(Outbox::new(outbox));
     let server = HttpServer::new(move || {
         let http = http.clone();
         App::new()
@@ -286,6 +357,7 @@ fn start_api(
             .app_data(payments.clone())
             .app_data(settlements.clone())
             .app_data(verifier.clone())
+            .app_data(outbox.clone())
             .configure(move |config| routes::configure(config, &http))
     })
     .workers(settings.http.workers)

@@ -2,6 +2,7 @@
 
 use crate::executor::ExecutorSettings;
 use crate::http::routes::HttpSettings;
+use crate::notifications::MailSettings;
 use crate::payments::PaymentSettings;
 use crate::payments::simulator::SimulatorSettings;
 use crate::processes::ProcessesSettings;
@@ -24,6 +25,7 @@ pub struct Settings {
     pub processes: ProcessesSettings,
     pub shop: ShopSettings,
     pub nats: NatsSettings,
+    pub mail: MailSettings,
     pub identity: IdentitySettings,
     pub privacy: PrivacySettings,
     pub payments: PaymentSettings,
@@ -105,6 +107,7 @@ impl Check for Settings {
         section("relay", &self.relay)?;
         section("processes", &self.processes)?;
         section("shop", &self.shop)?;
+        section("mail", &self.mail)?;
         section("identity", &self.identity)?;
         section("privacy", &self.privacy)?;
         section("payments", &self.payments)?;

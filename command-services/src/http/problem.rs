@@ -17,6 +17,7 @@ use std::fmt;
 pub mod cart;
 pub mod general;
 mod kind;
+pub mod notification;
 pub mod order;
 pub mod payment;
 pub mod product;

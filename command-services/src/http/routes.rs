@@ -3,6 +3,7 @@
 use super::bulk::{self, NDJSON};
 use super::context::{Request, check_key, if_match, key, key_alone, key_header};
 use super::fields::{Fields, InvalidField};
+use super::notifications;
 use super::openapi;
 use super::problem::{Kind, Problem, cart, general, order};
 use super::shopping::{self, CHECK_OUT};
@@ -222,6 +223,9 @@ pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     }
     for Endpoint { path, method, handler, .. } in ENDPOINTS {
         config.service(resource(path, method.clone(), handler()));
+    }
+    for resource in notifications::resources() {
+        config.service(resource);
     }
     kontor_api_docs::configure(config);
     config.default_service(web::to(refuse_path));

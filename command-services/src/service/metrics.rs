@@ -1,6 +1,7 @@
 //! What the command tier tells `/metrics`.
 
 use crate::executor::Executor;
+use crate::notifications::NotificationCounts;
 use crate::processes::ProcessCounts;
 use crate::relay::RelayCounts;
 use prometheus_client::collector::Collector;
@@ -11,11 +12,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Reads the counts of executor, log and relay at each scrape.
+/// Reads what each component has counted at each scrape.
 pub struct CommandMetrics {
     pub executor: Option<Arc<Executor>>,
     pub relay: Arc<RelayCounts>,
     pub processes: Arc<ProcessCounts>,
+    pub notifications: Arc<NotificationCounts>,
 }
 
 impl fmt::Debug for CommandMetrics {
@@ -53,7 +55,17 @@ impl Collector for CommandMetrics {
         write("kontor_processes_leading", "1 while this process acts", &gauge(&processes.leading))?;
         write("kontor_processes_position", "Last position that was heard", &gauge(&processes.position))?;
         write("kontor_processes_orders", "Orders that something is to be done about", &gauge(&processes.orders))?;
-        write("kontor_processes_in_flight", "Reactions under way", &gauge(&processes.in_flight))
+        write("kontor_processes_in_flight", "Reactions under way", &gauge(&processes.in_flight))?;
+        let mail = &self.notifications;
+        let oldest = ConstGauge::new(mail.oldest_ms.load(Ordering::Relaxed) as f64 / 1_000.0);
+        write("kontor_notifications_leading", "1 while this process sends mail", &gauge(&mail.leading))?;
+        write("kontor_notifications_waiting_mails", "Mails that are due or being sent", &gauge(&mail.waiting))?;
+        write("kontor_notifications_dead_mails", "Mails that were given up and wait for a person", &gauge(&mail.dead))?;
+        write("kontor_notifications_oldest_seconds", "Age of the mail that has waited longest", &oldest)?;
+        write("kontor_notifications_sent", "Mails that a server has taken", &load(&mail.sent))?;
+        write("kontor_notifications_failed", "Attempts that will be repeated", &load(&mail.failed))?;
+        write("kontor_notifications_given_up", "Mails that were given up", &load(&mail.given_up))?;
+        write("kontor_notifications_dropped", "Mails that were not to be sent any more", &load(&mail.dropped))
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod payments;
 pub mod shop;
 
+use kontor_command_services::notifications::outbox;
 use kontor_command_services::payments::simulator;
 use kontor_command_services::processes;
 use kontor_command_services::service::{Role, Service};
@@ -81,7 +82,8 @@ pub async fn migrate(servers: &Servers) {
     let options: PgConnectOptions = url.parse().expect("a URL");
     kontor_privacy::migrate(options.clone()).await.expect("the keys have their table");
     simulator::migrate(options.clone()).await.expect("the payment simulator has its tables");
-    processes::migrate(options).await.expect("the process managers have their tables");
+    processes::migrate(options.clone()).await.expect("the process managers have their tables");
+    outbox::migrate(options).await.expect("the outbox has its tables");
 }
 
 /// Settings for these servers, listening on any free port.

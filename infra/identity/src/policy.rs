@@ -91,6 +91,8 @@ policy! {
     CancelOrder, "cancel-order" => [Customer, Staff, Admin];
     /// See orders: for customers, their own.
     ReadOrders, "read-orders" => [Customer, Warehouse, Staff, Admin];
+    /// See which mails to customers were sent, and retry or drop those that were not.
+    ManageNotifications, "manage-notifications" => [Staff, Admin];
     /// Totals of the whole shop.
     ReadReports, "read-reports" => [Analyst, Staff, Admin];
     /// Send many commands at once. Each still needs its own permission.
@@ -112,9 +114,13 @@ mod tests {
 
     #[test]
     fn customers_change_nothing_but_what_is_theirs() {
-        for permission in
-            [Permission::EditCatalogue, Permission::MoveStock, Permission::BookTrade, Permission::SendBulk]
-        {
+        for permission in [
+            Permission::EditCatalogue,
+            Permission::MoveStock,
+            Permission::BookTrade,
+            Permission::ManageNotifications,
+            Permission::SendBulk,
+        ] {
             assert!(!permission.roles().contains(&Role::Customer), "{}", permission.name());
         }
     }

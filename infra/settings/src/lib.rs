@@ -25,6 +25,7 @@ pub const KNOWN_SECTIONS: &[&str] = &[
     "http",
     "identity",
     "log",
+    "mail",
     "nats",
     "ops",
     "payments",

@@ -1,0 +1,8 @@
+//! Mail to customers, with a real database and a real SMTP server: each once, whatever breaks.
+
+mod crashes;
+mod failures;
+mod mails;
+mod shop;
+#[path = "../support/mod.rs"]
+mod support;
