@@ -1,7 +1,9 @@
 //! The whole of Kontor on one machine: servers, migrations, tiers.
 
 use crate::process::{self, Process};
-use crate::{Error, Identity, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, ports, privacy};
+use crate::{
+    Error, Identity, Nats, Postgres, PostgresProfile, Redis, Role, Tier, TierPlan, account, http, ports, privacy,
+};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -23,11 +25,13 @@ pub struct PlatformPorts {
     pub redis: u16,
     pub nats: u16,
     pub nats_monitor: u16,
+    pub smtp: u16,
+    pub mails: u16,
 }
 
 impl PlatformPorts {
-    /// The greatest base: the last port is 24 above it.
-    pub const BASE_MAX: u16 = u16::MAX - 24;
+    /// The greatest base: the last port is 26 above it.
+    pub const BASE_MAX: u16 = u16::MAX - 26;
 
     /// The ports of `infra/up --port-base <base>`. `base` is at most [`Self::BASE_MAX`].
     pub fn from_base(base: u16) -> PlatformPorts {
@@ -42,6 +46,8 @@ impl PlatformPorts {
             redis: base + 22,
             nats: base + 23,
             nats_monitor: base + 24,
+            smtp: base + 25,
+            mails: base + 26,
         }
     }
 
@@ -58,6 +64,8 @@ impl PlatformPorts {
             redis: ports::free(),
             nats: ports::free(),
             nats_monitor: ports::free(),
+            smtp: ports::free(),
+            mails: ports::free(),
         }
     }
 
@@ -74,6 +82,8 @@ impl PlatformPorts {
             (self.redis, "Redis"),
             (self.nats, "NATS"),
             (self.nats_monitor, "NATS' monitoring"),
+            (self.smtp, "the mail sink's SMTP"),
+            (self.mails, "the mail sink's page"),
         ];
         all.into_iter().filter(|&(port, _)| ports::in_use(port)).collect()
     }
@@ -120,6 +130,7 @@ struct Keys<'a> {
 
 #[derive(Debug)]
 struct PlatformServers {
+    mail_sink: Process,
     nats: Nats,
     redis: Redis,
     replica: Postgres,
@@ -133,6 +144,7 @@ impl Platform {
         let command = process::binary("kontor-command")?;
         let projector = process::binary("kontor-projector")?;
         let query = process::binary("kontor-query")?;
+        let mail_sink = process::binary("kontor-mail-sink")?;
         let logs = folder.join("tiers");
         account::shared_folder(&logs, None)?;
 
@@ -153,7 +165,11 @@ impl Platform {
         let nats = Nats::start(&folder.join("nats"), ports.nats, ports.nats_monitor).await?;
         tell(Step::Done);
 
-        let servers = PlatformServers { nats, redis, replica, postgres };
+        tell(Step::Begins("Mail sink"));
+        let mail_sink = start_mail_sink(&mail_sink, &folder.join("mails"), ports).await?;
+        tell(Step::Done);
+
+        let servers = PlatformServers { mail_sink, nats, redis, replica, postgres };
         // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
         let [command, projector, query] = tokio::select! {
             tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, keys, tell) => tiers?,
@@ -174,6 +190,11 @@ impl Platform {
     /// `http://127.0.0.1:<port>` of the query API.
     pub fn query_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.query)
+    }
+
+    /// `http://127.0.0.1:<port>` of the page with the mails that were sent.
+    pub fn mails_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.mails)
     }
 
     /// Who may call the tiers.
@@ -205,6 +226,7 @@ impl Platform {
     /// Every process, in the order of their start.
     pub fn processes(&self) -> Vec<PlatformProcess> {
         let (ports, servers) = (self.ports, &self.servers);
+        let mail_sink_pid = servers.mail_sink.status().is_none().then(|| servers.mail_sink.pid());
         let server = |name, port, pid, log| PlatformProcess { name, port, pid, log };
         let tier = |name, port, tier: &Tier| {
             let pid = tier.status().is_none().then(|| tier.pid());
@@ -215,6 +237,7 @@ impl Platform {
             server("Postgres replica", ports.replica, servers.replica.pid(), servers.replica.log()),
             server("Redis", ports.redis, servers.redis.pid(), servers.redis.log()),
             server("NATS", ports.nats, servers.nats.pid(), servers.nats.log()),
+            server("Mail sink", ports.mails, mail_sink_pid, servers.mail_sink.log().to_owned()),
             tier("kontor-command", ports.command_ops, &self.command),
             tier("kontor-projector", ports.projector_ops, &self.projector),
             tier("kontor-query", ports.query_ops, &self.query),
@@ -259,6 +282,9 @@ impl Platform {
             tier.stop().await;
             tell(Step::Done);
         }
+        tell(Step::Begins("Mail sink"));
+        self.servers.mail_sink.stop(Signal::TERM, Duration::from_secs(10)).await;
+        tell(Step::Done);
         tell(Step::Begins("NATS"));
         self.servers.nats.stop().await?;
         tell(Step::Done);
@@ -314,6 +340,7 @@ impl PlatformServers {
             ("HTTP__BIND", local(ports.command)),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key.clone()),
             ("PRIVACY__MASTER_KEY_FILE", keys.master_key_file.display().to_string()),
+            ("MAIL__PORT", ports.smtp.to_string()),
         ];
         let projector = [
             ("PROJECTIONS__URL", self.postgres.url(Role::Projector)),
@@ -340,8 +367,27 @@ impl PlatformServers {
             status = self.replica.ended() => died("the Postgres replica", status, self.replica.log()),
             status = self.redis.ended() => died("Redis", status, self.redis.log()),
             status = self.nats.ended() => died("NATS", status, self.nats.log()),
+            status = self.mail_sink.ended() => died("the mail sink", Some(status), self.mail_sink.log().to_owned()),
         }
     }
+}
+
+/// Takes the mail of the command tier.
+async fn start_mail_sink(program: &Path, folder: &Path, ports: PlatformPorts) -> Result<Process, Error> {
+    account::private_folder(folder, None)?; // Mails are full of names and addresses.
+    let mut command = Command::new(program);
+    command.arg("--folder").arg(folder);
+    command.args(["--smtp-port", &ports.smtp.to_string(), "--page-port", &ports.mails.to_string()]);
+    let process = Process::spawn("the mail sink", command, &folder.join("mail-sink.log"), Signal::KILL)?;
+    let ready = || async move {
+        match http::get(ports.mails, "/readyz").await {
+            Ok((200, _)) => Ok(()),
+            Ok((status, _)) => Err(format!("its page answers {status}")),
+            Err(error) => Err(format!("its page does not answer: {error}")),
+        }
+    };
+    process.until_ready(Duration::from_secs(30), ready, |_, _| {}).await?;
+    Ok(process)
 }
 
 async fn tier_died(name: &str, tier: &Tier) -> Error {

@@ -13,7 +13,7 @@ use kontor_local::{PlatformPorts, usual_data_folder};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Kontor on one machine: Postgres with a replica, Redis, NATS and the three tiers.
+/// Kontor on one machine: Postgres with a replica, Redis, NATS, a mail sink and the three tiers.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct CommandLine {
@@ -78,7 +78,7 @@ struct UpOptions {
     /// Return once all is ready and leave it running; stop it with `down`
     #[arg(long)]
     detach: bool,
-    /// The first port: command API; the others lie within 24 above it
+    /// The first port: command API; the others lie within 26 above it
     #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1024..=i64::from(PlatformPorts::BASE_MAX)))]
     port_base: u16,
     /// Fill a generated shop, so that there is something to see

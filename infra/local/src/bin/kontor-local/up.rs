@@ -110,6 +110,7 @@ fn state(ready: bool, ports: PlatformPorts, platform: Option<&Platform>) -> Valu
             "query": format!("http://127.0.0.1:{}", ports.query),
             "nats": format!("nats://127.0.0.1:{}", ports.nats),
             "redis": format!("redis://127.0.0.1:{}", ports.redis),
+            "mails": format!("http://127.0.0.1:{}", ports.mails),
         },
         "processes": processes,
     })
@@ -159,6 +160,7 @@ fn overview(platform: &Platform, data: &DataFolder, options: &UpOptions, started
         "NATS",
         format!("{}, monitoring http://127.0.0.1:{}", platform.nats().url(), ports.nats_monitor),
     ));
+    text.push_str(&row("Mail", format!("{}; what is sent is read there", bold(&platform.mails_url()))));
     text.push_str(&row("Logs", format!("{folder}/tiers/*.log, {folder}/*/*.log")));
     text.push_str(&format!(
         "\nSay who you are, register a product, then read it as of that write:\n\n  \
