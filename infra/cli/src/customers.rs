@@ -1,16 +1,13 @@
 //! `kontor customers`.
 
-use anyhow::{Context, anyhow, bail};
-use chrono::{DateTime, SecondsFormat, Utc};
+use crate::database::{Database, written};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use kontor_domain::SubjectId;
-use kontor_local::{Postgres, Role, usual_data_folder};
 use kontor_privacy::{Erasure, PrivacySettings, erase as destroy_key};
 use serde_json::json;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 
 pub const ERASE_EXAMPLES: &str = "Examples:
   kontor customers erase 17850
@@ -33,12 +30,8 @@ pub struct EraseOptions {
     /// The customer, or the subject of a guest's purchase
     #[arg(value_name = "ID")]
     subject: SubjectId,
-    /// The data folder of the platform, which must be running [default: that of infra/up]
-    #[arg(long = "data", value_name = "DIR")]
-    folder: Option<PathBuf>,
-    /// The database, as role kontor_command, instead of a local platform's
-    #[arg(long, value_name = "URL", env = "KONTOR_DATABASE_URL", hide_env_values = true, conflicts_with = "folder")]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: Database,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -53,8 +46,8 @@ pub fn customers(task: CustomersTask) -> anyhow::Result<String> {
     }
 }
 
-fn erase(EraseOptions { subject, folder, database_url, json, yes }: EraseOptions) -> anyhow::Result<String> {
-    let database = database(folder, database_url)?;
+fn erase(EraseOptions { subject, database, json, yes }: EraseOptions) -> anyhow::Result<String> {
+    let database = database.options()?;
     if !yes && !confirmed(&subject)? {
         bail!("nothing was erased");
     }
@@ -95,22 +88,6 @@ fn erase(EraseOptions { subject, folder, database_url, json, yes }: EraseOptions
     })
 }
 
-fn database(folder: Option<PathBuf>, url: Option<String>) -> anyhow::Result<PgConnectOptions> {
-    let url = match url {
-        Some(url) => url,
-        None => {
-            let folder = folder.map_or_else(usual_data_folder, Ok)?;
-            Postgres::url_of_running(&folder.join("postgres"), Role::Command).context(
-                "there is no platform that runs: start it with infra/up, or say where its data is with --data, \
-                 or which database with --database-url",
-            )?
-        }
-    };
-    // The error would repeat the URL, and with it the password.
-    let options: PgConnectOptions = url.parse().map_err(|_| anyhow!("--database-url is no Postgres URL"))?;
-    Ok(options.application_name("kontor").disable_statement_logging())
-}
-
 /// Asks on the terminal; there must be one.
 fn confirmed(subject: &SubjectId) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
@@ -125,10 +102,6 @@ fn confirmed(subject: &SubjectId) -> anyhow::Result<bool> {
 
 fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-}
-
-fn written(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `kontor`: the tool of operators and analysts. Each subcommand's `--help` has examples.
 
 mod customers;
+mod database;
+mod notifications;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -28,6 +30,11 @@ enum Task {
         #[command(subcommand)]
         task: customers::CustomersTask,
     },
+    /// Mails to customers: which were sent, and what is to become of those that were not.
+    Notifications {
+        #[command(subcommand)]
+        task: notifications::NotificationsTask,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "Example:\n  source <(kontor completions bash)")]
     Completions { shell: clap_complete::Shell },
@@ -39,6 +46,7 @@ fn main() -> ExitCode {
         Task::Token(options) => token::token(options),
         Task::Key(data) => token::key(&data),
         Task::Customers { task } => customers::customers(task),
+        Task::Notifications { task } => notifications::notifications(task),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);

@@ -1,0 +1,42 @@
+//! The database that a subcommand works on: a local platform's, or one that is named.
+
+use anyhow::{Context, anyhow};
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args;
+use kontor_local::{Postgres, Role, usual_data_folder};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Database {
+    /// The data folder of the platform, which must be running [default: that of infra/up]
+    #[arg(long = "data", value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// The database, as role kontor_command, instead of a local platform's
+    #[arg(long, value_name = "URL", env = "KONTOR_DATABASE_URL", hide_env_values = true, conflicts_with = "folder")]
+    database_url: Option<String>,
+}
+
+impl Database {
+    pub fn options(self) -> anyhow::Result<PgConnectOptions> {
+        let url = match self.database_url {
+            Some(url) => url,
+            None => {
+                let folder = self.folder.map_or_else(usual_data_folder, Ok)?;
+                Postgres::url_of_running(&folder.join("postgres"), Role::Command).context(
+                    "there is no platform that runs: start it with infra/up, or say where its data is with --data, \
+                     or which database with --database-url",
+                )?
+            }
+        };
+        // The error would repeat the URL, and with it the password.
+        let options: PgConnectOptions = url.parse().map_err(|_| anyhow!("--database-url is no Postgres URL"))?;
+        Ok(options.application_name("kontor").disable_statement_logging())
+    }
+}
+
+/// RFC 3339 with microseconds.
+pub fn written(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
