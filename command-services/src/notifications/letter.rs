@@ -298,4 +298,21 @@ mod tests {
     fn a_day_has_no_leading_zero() {
         assert_eq!(day(DateTime::from_timestamp(1_259_668_800, 0).expect("a time")), "1 December 2009");
     }
+
+    #[test]
+    fn an_address_is_written_as_on_an_envelope_without_the_telephone() {
+        let country = kontor_domain::personal::CountryCode::from_code("IE").expect("a country");
+        let sealed = Personal { subject: "13085".parse().expect("a subject"), sealed: "c2VhbGVk".into() };
+        let address = Address { country, addressee: sealed };
+        let lines = |addressee| recipient(&address, addressee).map(|recipient| recipient.lines);
+        let full = r#"{"name":"Ada","company":"Analytical","street":"1 Quay","street_2":"Flat 2","town":"Cork",
+            "postcode":"T12","region":"Munster","phone":"+353 1"}"#;
+        assert_eq!(
+            lines(full).expect("an addressee"),
+            ["Ada", "Analytical", "1 Quay", "Flat 2", "Cork T12", "Munster"]
+        );
+        let bare = r#"{"name":"Ada","street":"1 Quay","town":"Cork"}"#;
+        assert_eq!(lines(bare).expect("an addressee"), ["Ada", "1 Quay", "Cork"]);
+        assert!(lines("Ada, Cork").is_err());
+    }
 }
