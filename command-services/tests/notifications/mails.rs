@@ -1,9 +1,11 @@
 //! Which events are mailed about, and what the mails say.
 
 use crate::shop::{Shop, now, order, pence, subject, units};
+use crate::support::shop::{Shopper, stocked};
 use chrono::TimeDelta;
 use kontor_command_services::notifications::occasion::Kind;
 use kontor_command_services::notifications::outbox::Status;
+use kontor_command_services::service::Role;
 use kontor_domain::cart::{Cart, CartCommand};
 use kontor_domain::order::{Fulfilment, Order, OrderCommand, OrderNumber};
 use kontor_domain::text::{Reason, Reference};
@@ -31,6 +33,28 @@ async fn a_confirmed_order_is_confirmed_by_one_mail() {
         assert!(mail.text.replace('\r', "").contains(shown), "{shown} is missing in {}", mail.text);
     }
     assert!(mail.html.contains("Mug &lt;blue&gt;") && mail.html.contains("28.95 GBP"), "{}", mail.html);
+}
+
+#[actix_web::test]
+async fn who_buys_at_the_check_out_is_mailed() {
+    let shop = Shop::open().await;
+    let app = shop.sender_with(&[Role::Commands, Role::Processes, Role::Notifications], |_| {}).await;
+    stocked(&app, "CUP", 10).await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "CUP", 2).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_success").await;
+    assert_eq!((order.status, &order.body["status"]), (200, &"confirmed".into()), "{order:?}");
+    let [mail] = shop.until_mailed(1).await.try_into().expect("one");
+    let text = mail.text.replace('\r', "");
+    for shown in [
+        "2 x Enamel mug (CUP)",
+        "Total: 29.95 GBP",
+        "    Ada Lovelace\n    12 St James's Square\n    London SW1Y 4JH\n",
+    ] {
+        assert!(text.contains(shown), "{shown} is missing in {text}");
+    }
+    assert_eq!(mail.recipients, ["ada@example.com"]);
 }
 
 #[tokio::test]
