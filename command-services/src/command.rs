@@ -11,6 +11,7 @@ use crate::http::problem::{self, Kind};
 use crate::orders::returns::{ReceiveReturn, RequestReturn};
 use crate::orders::shipping::{DeliverShipment, ShipOrder};
 use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
+use crate::payments::commands::{CapturePayment, RefundPayment, VoidPayment};
 use crate::products::{DescribeProduct, PriceProduct, RegisterProduct, WithdrawProduct};
 use crate::stock::{
     AdjustStock, ConfirmStock, CountStock, ExpireStock, LimitBackOrders, ReceiveStock, ReleaseStock, ReserveStock,
@@ -124,6 +125,9 @@ commands! {
     "request-return" => RequestReturn, ReturnGoods, "/v1/orders/{order_id}/returns", [order];
     "receive-return" => ReceiveReturn, MoveStock, "/v1/orders/{order_id}/returns/receive", [order];
     "book-cancellation" => BookCancellation, BookTrade, "/v1/cancellations", [order, stock];
+    "capture-payment" => CapturePayment, MovePayments, "/v1/payments/{payment_id}/capture", [payment];
+    "void-payment" => VoidPayment, MovePayments, "/v1/payments/{payment_id}/void", [payment];
+    "refund-payment" => RefundPayment, MovePayments, "/v1/payments/{payment_id}/refund", [payment];
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod context;
 pub mod fields;
 pub mod notifications;
 pub mod openapi;
+pub mod payments;
 pub mod problem;
 pub mod routes;
 pub mod shopping;

@@ -3,9 +3,11 @@
 //! Every request is an attempt that is on disk before the provider hears of it, and the attempt's id is the provider's
 //! key. So whatever breaks between the two, the attempt is settled again and nothing is charged twice.
 
+pub mod commands;
 pub mod provider;
 pub mod signature;
 pub mod simulator;
+pub mod stripe;
 
 use crate::executor::{Context, Decision, Done, Executor, Expects, Failure, Stop, Unit};
 use crate::refusal::Refusal;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use simulator::Simulator;
 use std::sync::Arc;
 use std::time::Duration;
+use stripe::Stripe;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -34,7 +37,7 @@ const ACTOR: &str = "payments";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaymentSettings {
-    /// Who moves the money of new payments: `simulator`, which moves none.
+    /// Who moves the money of new payments: `simulator` (nobody) or `stripe`. Those begun at the other are settled there.
     pub provider: ProviderChoice,
     /// How long to wait for a provider's answer, in milliseconds, before the outcome counts as unknown. At least 1.
     pub timeout_ms: u64,
@@ -45,6 +48,7 @@ pub struct PaymentSettings {
 pub enum ProviderChoice {
     #[default]
     Simulator,
+    Stripe,
 }
 
 impl Default for PaymentSettings {
@@ -58,6 +62,7 @@ impl PaymentSettings {
     pub fn provider(&self) -> Provider {
         let name = match self.provider {
             ProviderChoice::Simulator => simulator::NAME,
+            ProviderChoice::Stripe => stripe::NAME,
         };
         Provider::new(name).expect("a short word")
     }
@@ -75,12 +80,19 @@ pub struct Payments {
     provider: Provider,
     timeout: Duration,
     simulator: Arc<Simulator>,
+    stripe: Option<Stripe>,
 }
 
 impl Payments {
-    pub fn new(executor: Arc<Executor>, settings: &PaymentSettings, simulator: Arc<Simulator>) -> Self {
+    /// `stripe` must be there when the settings choose it.
+    pub fn new(
+        executor: Arc<Executor>,
+        settings: &PaymentSettings,
+        simulator: Arc<Simulator>,
+        stripe: Option<Stripe>,
+    ) -> Self {
         let provider = settings.provider();
-        Self { executor, provider, timeout: Duration::from_millis(settings.timeout_ms), simulator }
+        Self { executor, provider, timeout: Duration::from_millis(settings.timeout_ms), simulator, stripe }
     }
 
     /// The one that new payments use.
@@ -96,6 +108,7 @@ impl Payments {
     pub fn adapter(&self, name: &str) -> Option<&dyn PaymentProvider> {
         match name {
             simulator::NAME => Some(&*self.simulator),
+            stripe::NAME => self.stripe.as_ref().map(|stripe| stripe as &dyn PaymentProvider),
             _ => None,
         }
     }

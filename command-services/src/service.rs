@@ -9,6 +9,7 @@ use crate::notifications::post::PostOffice;
 use crate::notifications::templates::Templates;
 use crate::notifications::{NotificationCounts, Notifications};
 use crate::payments::simulator::{self, Simulator};
+use crate::payments::stripe::Stripe;
 use crate::payments::{Payments, http_client};
 use crate::processes::follower::Managers;
 use crate::processes::{self, Follower, ProcessCounts, Settlements};
@@ -239,7 +240,12 @@ fn open_payments(settings: &Settings, executor: Arc<Executor>) -> Result<Payment
     let pool = PgPoolOptions::new().max_connections(2).test_before_acquire(false);
     let pool = pool.connect_lazy_with(options(&settings.log.url)?);
     let simulator = Arc::new(Simulator::new(pool, settings.simulator.clone()));
-    Ok(Payments::new(executor, &settings.payments, simulator))
+    let stripe = Stripe::new(&settings.stripe, Duration::from_millis(settings.payments.timeout_ms))?;
+    let payments = Payments::new(executor, &settings.payments, simulator, stripe);
+    if payments.provider().as_str() == simulator::NAME {
+        warn!("payments.provider is the simulator: payments move no money");
+    }
+    Ok(payments)
 }
 
 /// The simulator's webhooks go where the settings say, or to this process's own API.

@@ -3,8 +3,9 @@
 use crate::executor::ExecutorSettings;
 use crate::http::routes::HttpSettings;
 use crate::notifications::MailSettings;
-use crate::payments::PaymentSettings;
 use crate::payments::simulator::SimulatorSettings;
+use crate::payments::stripe::StripeSettings;
+use crate::payments::{PaymentSettings, ProviderChoice};
 use crate::processes::ProcessesSettings;
 use crate::relay::RelaySettings;
 use crate::shop::ShopSettings;
@@ -30,6 +31,7 @@ pub struct Settings {
     pub privacy: PrivacySettings,
     pub payments: PaymentSettings,
     pub simulator: SimulatorSettings,
+    pub stripe: StripeSettings,
     pub http: HttpSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -112,6 +114,10 @@ impl Check for Settings {
         section("privacy", &self.privacy)?;
         section("payments", &self.payments)?;
         section("simulator", &self.simulator)?;
+        section("stripe", &self.stripe)?;
+        if self.payments.provider == ProviderChoice::Stripe && self.stripe.secret_key.is_none() {
+            return Err(Rule::new("stripe.secret_key", "must be set when payments.provider is stripe"));
+        }
         section("http", &self.http)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)

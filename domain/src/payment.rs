@@ -326,6 +326,7 @@ pub struct Attempt {
 
 /// How far an attempt has come. News only ever takes it forward: a later success corrects a failure, never the reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
     Requested,

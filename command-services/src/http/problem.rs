@@ -22,6 +22,7 @@ pub mod order;
 pub mod payment;
 pub mod product;
 pub mod stock;
+pub mod webhook;
 
 pub use kind::Kind;
 

@@ -5,11 +5,13 @@ use super::context::{Request, check_key, if_match, key, key_alone, key_header};
 use super::fields::{Fields, InvalidField};
 use super::notifications;
 use super::openapi;
-use super::problem::{Kind, Problem, cart, general, order};
+use super::payments;
+use super::problem::{Kind, Problem, cart, general, order, payment, webhook};
 use super::shopping::{self, CHECK_OUT};
 use crate::carts::view::CartView;
 use crate::command::{self, Command, Spec};
 use crate::executor::{Done, Executor};
+use crate::payments::simulator::ledger::Entry;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::ErrorInternalServerError;
@@ -138,6 +140,51 @@ pub const ENDPOINTS: &[Endpoint] = &[
         answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<shopping::OrderStatus> },
         waits: true,
         handler: || web::get().to(shopping::settlement),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/payments/{payment_id}",
+        name: "read-payment",
+        description: "How a payment stands, with all that was asked of its provider. Customers see those of their own orders.",
+        permission: Some(Permission::ReadPayments),
+        problems: &[&payment::UNKNOWN_PAYMENT, &general::INVALID_FIELD, &general::LOG_UNREADABLE],
+        takes: None,
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<payments::Shown> },
+        waits: false,
+        handler: || web::get().to(payments::payment),
+    },
+    Endpoint {
+        method: Method::POST,
+        path: "/v1/payments/webhooks/{provider}",
+        name: "tell-of-payment",
+        description: "For payment providers. Believed for the provider's signature; whatever need not be sent again is answered with 200.",
+        permission: None,
+        problems: &[
+            &webhook::UNSIGNED_WEBHOOK,
+            &webhook::FORGED_WEBHOOK,
+            &webhook::STALE_WEBHOOK,
+            &webhook::UNKNOWN_PROVIDER,
+            &general::MALFORMED_JSON,
+        ],
+        takes: Some(Media {
+            name: JSON,
+            schema: SchemaGenerator::subschema_for::<serde_json::Map<String, serde_json::Value>>,
+        }),
+        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<payments::Heard> },
+        waits: false,
+        handler: || web::post().to(payments::webhook),
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/v1/payments/simulator/ledger",
+        name: "export-ledger",
+        description: "All that the payment simulator has done, one line each, in the order in which it was asked. As CSV for who accepts `text/csv`.",
+        permission: Some(Permission::MovePayments),
+        problems: &[&webhook::LEDGER_UNREADABLE],
+        takes: None,
+        answers: Media { name: NDJSON, schema: SchemaGenerator::subschema_for::<Entry> },
+        waits: false,
+        handler: || web::get().to(payments::ledger),
     },
     Endpoint {
         method: Method::POST,
@@ -324,7 +371,7 @@ pub fn media_type(request: &HttpRequest, expected: &'static str) -> Result<(), P
     if given.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(Problem::media_type(expected)) }
 }
 
-fn unreadable(request: &HttpRequest, error: &actix_web::Error) -> Problem {
+pub fn unreadable(request: &HttpRequest, error: &actix_web::Error) -> Problem {
     let limit = request.app_data::<Data<HttpSettings>>().map_or(0, |settings| settings.body_bytes_max);
     match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(limit),

@@ -3,6 +3,7 @@
 
 pub mod payments;
 pub mod shop;
+pub mod stripe;
 
 use kontor_command_services::notifications::outbox;
 use kontor_command_services::payments::simulator;

@@ -2,11 +2,13 @@
 
 use chrono::Utc;
 use kontor_command_services::executor::{Context, Decision, Executor, Expects, Stop, Unit};
-use kontor_command_services::payments::simulator::Simulator;
+use kontor_command_services::payments::Payments;
 use kontor_command_services::payments::simulator::ledger::{Entry, State};
-use kontor_command_services::payments::{PaymentSettings, Payments};
+use kontor_command_services::payments::simulator::{Simulator, SimulatorSettings};
+use kontor_command_services::payments::stripe::Stripe;
 use kontor_command_services::refusal::Refusal;
 use kontor_command_services::service::open_shop;
+use kontor_command_services::settings::Settings;
 use kontor_domain::payment::{Payment, PaymentCommand, Progress};
 use kontor_domain::text::PaymentMethod;
 use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};
@@ -17,6 +19,7 @@ use kontor_local::{Role, Servers};
 use kontor_telemetry::TraceParent;
 use sqlx::PgPool;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A process that settles payments, without an API of its own.
@@ -46,16 +49,21 @@ pub fn new_attempt() -> AttemptId {
 
 impl Process {
     pub async fn start(servers: &Servers) -> Self {
+        Self::start_with(servers, super::settings(servers)).await
+    }
+
+    pub async fn start_with(servers: &Servers, settings: Settings) -> Self {
         let url = servers.postgres().url(Role::Command);
-        let settings = super::settings(servers);
         let log = Log::open(url.parse().expect("a URL"), LogSettings::default(), upcast::released()).await;
         let log = log.expect("the log opens");
         let executor = Arc::new(
             Executor::new(log, open_shop(&settings).expect("the shop opens"), settings.executor).serving::<Payment>(),
         );
         let pool = PgPool::connect_lazy(&url).expect("a URL");
-        let simulator = Arc::new(Simulator::new(pool, settings.simulator));
-        let payments = Payments::new(executor.clone(), &PaymentSettings::default(), simulator);
+        let simulator = SimulatorSettings { webhook_delay_ms: 50, ..settings.simulator };
+        let simulator = Arc::new(Simulator::new(pool, simulator));
+        let stripe = Stripe::new(&settings.stripe, Duration::from_secs(10)).expect("a client");
+        let payments = Payments::new(executor.clone(), &settings.payments, simulator, stripe);
         Self { executor, payments }
     }
 

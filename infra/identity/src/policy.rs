@@ -93,6 +93,10 @@ policy! {
     ReadOrders, "read-orders" => [Customer, Warehouse, Staff, Admin];
     /// See which mails to customers were sent, and retry or drop those that were not.
     ManageNotifications, "manage-notifications" => [Staff, Admin];
+    /// Capture, void and refund what customers pay, and see what the payment simulator has done.
+    MovePayments, "move-payments" => [Staff, Admin];
+    /// See payments: for customers, those of their own orders.
+    ReadPayments, "read-payments" => [Customer, Staff, Admin];
     /// Totals of the whole shop.
     ReadReports, "read-reports" => [Analyst, Staff, Admin];
     /// Send many commands at once. Each still needs its own permission.
@@ -119,6 +123,7 @@ mod tests {
             Permission::MoveStock,
             Permission::BookTrade,
             Permission::ManageNotifications,
+            Permission::MovePayments,
             Permission::SendBulk,
         ] {
             assert!(!permission.roles().contains(&Role::Customer), "{}", permission.name());

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kontor_domain::payment::{Operation, Outcome, ProviderReference};
 use kontor_domain::text::PaymentMethod;
 use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};
+use schemars::JsonSchema;
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -26,8 +27,9 @@ const WAITING_MAX: usize = 10_000;
 const AUTHORISATION_TTL: TimeDelta = TimeDelta::days(7);
 
 /// How far the simulator has come with an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "LedgerState")]
 pub enum State {
     Pending,
     Failed,
@@ -48,7 +50,8 @@ impl State {
 }
 
 /// One line of the ledger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LedgerEntry")]
 pub struct Entry {
     pub number: i64,
     pub attempt: AttemptId,
