@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod provider;
+pub mod reconcile;
 pub mod signature;
 pub mod simulator;
 pub mod stripe;

@@ -4,6 +4,7 @@ use crate::database::{Database, written};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use kontor_domain::SubjectId;
+use kontor_local::Role;
 use kontor_privacy::{Erasure, PrivacySettings, erase as destroy_key};
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection};
@@ -47,7 +48,7 @@ pub fn customers(task: CustomersTask) -> anyhow::Result<String> {
 }
 
 fn erase(EraseOptions { subject, database, json, yes }: EraseOptions) -> anyhow::Result<String> {
-    let database = database.options()?;
+    let database = database.options(Role::Command)?;
     if !yes && !confirmed(&subject)? {
         bail!("nothing was erased");
     }

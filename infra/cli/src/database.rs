@@ -13,18 +13,19 @@ pub struct Database {
     /// The data folder of the platform, which must be running [default: that of infra/up]
     #[arg(long = "data", value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// The database, as role kontor_command, instead of a local platform's
+    /// The database, as a role that may do it, instead of a local platform's
     #[arg(long, value_name = "URL", env = "KONTOR_DATABASE_URL", hide_env_values = true, conflicts_with = "folder")]
     database_url: Option<String>,
 }
 
 impl Database {
-    pub fn options(self) -> anyhow::Result<PgConnectOptions> {
+    /// How to connect; to a local platform as `role`.
+    pub fn options(self, role: Role) -> anyhow::Result<PgConnectOptions> {
         let url = match self.database_url {
             Some(url) => url,
             None => {
                 let folder = self.folder.map_or_else(usual_data_folder, Ok)?;
-                Postgres::url_of_running(&folder.join("postgres"), Role::Command).context(
+                Postgres::url_of_running(&folder.join("postgres"), role).context(
                     "there is no platform that runs: start it with infra/up, or say where its data is with --data, \
                      or which database with --database-url",
                 )?

@@ -3,6 +3,7 @@
 mod customers;
 mod database;
 mod notifications;
+mod payments;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -35,28 +36,46 @@ enum Task {
         #[command(subcommand)]
         task: notifications::NotificationsTask,
     },
+    /// What concerns payments.
+    Payments {
+        #[command(subcommand)]
+        task: payments::PaymentsTask,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "Example:\n  source <(kontor completions bash)")]
     Completions { shell: clap_complete::Shell },
 }
 
+/// What a task has to say, and the exit code with it.
+struct Said {
+    text: String,
+    code: ExitCode,
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self { text, code: ExitCode::SUCCESS }
+    }
+}
+
 fn main() -> ExitCode {
     let CommandLine { task } = CommandLine::parse();
     let said = match task {
-        Task::Token(options) => token::token(options),
-        Task::Key(data) => token::key(&data),
-        Task::Customers { task } => customers::customers(task),
-        Task::Notifications { task } => notifications::notifications(task),
+        Task::Token(options) => token::token(options).map(Said::from),
+        Task::Key(data) => token::key(&data).map(Said::from),
+        Task::Customers { task } => customers::customers(task).map(Said::from),
+        Task::Notifications { task } => notifications::notifications(task).map(Said::from),
+        Task::Payments { task } => payments::payments(task),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);
-            Ok(String::from_utf8_lossy(&script).trim_end().to_owned())
+            Ok(String::from_utf8_lossy(&script).trim_end().to_owned().into())
         }
     };
     match said {
         // Whoever reads may have had enough.
-        Ok(text) => match writeln!(std::io::stdout().lock(), "{text}") {
-            Ok(()) => ExitCode::SUCCESS,
+        Ok(Said { text, code }) => match writeln!(std::io::stdout().lock(), "{text}") {
+            Ok(()) => code,
             Err(_) => ExitCode::FAILURE,
         },
         Err(error) => {

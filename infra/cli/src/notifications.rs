@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use kontor_command_services::notifications::outbox::{Notification, Outbox, OutboxError, Status, Wanted};
 use kontor_domain::OrderId;
+use kontor_local::Role;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
@@ -128,7 +129,7 @@ async fn all_that_are_dead(outbox: &Outbox) -> anyhow::Result<Vec<Uuid>> {
 }
 
 async fn outbox(database: Database) -> anyhow::Result<Outbox> {
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(database.options()?).await;
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(database.options(Role::Command)?).await;
     Ok(Outbox::new(pool.context("the database cannot be reached")?))
 }
 

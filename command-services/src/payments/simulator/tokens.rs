@@ -1,4 +1,4 @@
-//! The test tokens: what the simulator makes of a payment with each of them.
+//! The test tokens: what the simulator makes of a payment with each of them. README.md tells it to shop clients.
 
 use super::ledger::State;
 use kontor_domain::payment::Operation;
@@ -42,36 +42,37 @@ const fn news(state: State, after: u32) -> News {
 }
 
 const CONFIRMED: News = news(State::Done, 1);
+const DECLINED: News = News { code: Some("card_declined"), ..news(State::Failed, 1) };
 
-/// The tokens, each with the operation that goes another way than [`DONE`], and what it stands for.
-#[rustfmt::skip]
-pub const TOKENS: &[(&str, Operation, Script, &str)] = &[
-    ("tok_success", Operation::Authorise, DONE, "all goes well, at once"),
-    ("tok_decline", Operation::Authorise, failed("card_declined"), "declined"),
-    ("tok_insufficient_funds", Operation::Authorise, failed("insufficient_funds"), "declined: not enough money"),
-    ("tok_timeout_after_charge", Operation::Authorise, SILENT, "authorised, but the answer is lost"),
-    ("tok_timeout_after_capture", Operation::Capture, SILENT, "captured, but the answer is lost"),
-    ("tok_timeout_after_refund", Operation::Refund, SILENT, "refunded, but the answer is lost"),
-    ("tok_async", Operation::Authorise, pending(&[CONFIRMED]), "pending, then authorised by webhook"),
-    ("tok_async_decline", Operation::Authorise,
-        pending(&[News { code: Some("card_declined"), ..news(State::Failed, 1) }]), "pending, then declined by webhook"),
-    ("tok_async_refund", Operation::Refund, pending(&[CONFIRMED]), "the refund is pending, then done by webhook"),
-    ("tok_duplicate_webhooks", Operation::Authorise,
+/// The tokens, each with the one operation that goes another way than [`DONE`].
+const TOKENS: &[(&str, Operation, Script)] = &[
+    ("tok_success", Operation::Authorise, DONE),
+    ("tok_decline", Operation::Authorise, failed("card_declined")),
+    ("tok_insufficient_funds", Operation::Authorise, failed("insufficient_funds")),
+    ("tok_timeout_after_charge", Operation::Authorise, SILENT),
+    ("tok_timeout_after_capture", Operation::Capture, SILENT),
+    ("tok_timeout_after_refund", Operation::Refund, SILENT),
+    ("tok_async", Operation::Authorise, pending(&[CONFIRMED])),
+    ("tok_async_decline", Operation::Authorise, pending(&[DECLINED])),
+    ("tok_async_refund", Operation::Refund, pending(&[CONFIRMED])),
+    // One event three times, and another event that says the same.
+    (
+        "tok_duplicate_webhooks",
+        Operation::Authorise,
         pending(&[News { deliveries: 3, ..CONFIRMED }, news(State::Done, 2)]),
-        "pending, then authorised: one event three times, and another event that says the same"),
-    ("tok_out_of_order_webhooks", Operation::Authorise, pending(&[CONFIRMED, news(State::Pending, 2)]),
-        "pending, then authorised by a webhook that comes before the older one that says pending"),
-    ("tok_expires", Operation::Authorise, Script { news: &[news(State::Expired, 4)], ..DONE },
-        "authorised, then a webhook that the authorisation has expired"),
-    ("tok_capture_fails", Operation::Capture, failed("capture_failed"), "authorised, but cannot be captured"),
-    ("tok_void_fails", Operation::Void, failed("void_failed"), "authorised, but cannot be voided"),
-    ("tok_refund_fails", Operation::Refund, failed("refund_failed"), "captured, but cannot be refunded"),
+    ),
+    // The older news comes after the newer.
+    ("tok_out_of_order_webhooks", Operation::Authorise, pending(&[CONFIRMED, news(State::Pending, 2)])),
+    ("tok_expires", Operation::Authorise, Script { news: &[news(State::Expired, 4)], ..DONE }),
+    ("tok_capture_fails", Operation::Capture, failed("capture_failed")),
+    ("tok_void_fails", Operation::Void, failed("void_failed")),
+    ("tok_refund_fails", Operation::Refund, failed("refund_failed")),
 ];
 
 /// What becomes of an attempt to do `operation` with a payment by `method`. What is no test token is declined.
 pub fn script(method: &str, operation: Operation) -> Script {
     match TOKENS.iter().find(|(token, ..)| *token == method) {
-        Some((_, scripted, script, _)) if *scripted == operation => *script,
+        Some((_, scripted, script)) if *scripted == operation => *script,
         Some(_) => DONE,
         None => failed("no_such_token"),
     }
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_is_pending_is_told_in_the_end() {
-        for (token, _, script, _) in TOKENS {
+        for (token, _, script) in TOKENS {
             let ends = script.news.iter().any(|news| news.state != State::Pending);
             assert!(ends || script.state != State::Pending, "{token}");
         }
