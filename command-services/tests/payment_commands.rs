@@ -148,7 +148,7 @@ async fn an_authorisation_that_has_expired_is_not_captured() {
 async fn what_breaks_a_rule_is_named() {
     let shop = Shop::with("tok_success").await;
     for (verb, body, field) in [
-        ("capture", json!({}), ""),
+        ("capture", json!({}), "amount"),
         ("capture", json!({ "amount": 5 }), "amount"),
         ("capture", json!({ "amount": { "amount_minor": 1.5, "currency": "GBP" } }), "amount.amount_minor"),
         ("refund", json!({ "amount": pence(1), "return_id": "x" }), "return_id"),
