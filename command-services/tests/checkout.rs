@@ -176,8 +176,8 @@ async fn a_cart_that_was_left_behind_is_abandoned_and_taken_up_again() {
 /// Waits until the order knows that so much was captured: of two captures it may hear at once.
 async fn until_booked(app: &App, total_minor: i64) {
     for _ in 0..400 {
-        let booked = app.log().await.into_iter().filter(|event| event.event_type == "Captured");
-        let booked = booked.filter(|event| event.aggregate_type == "order").last();
+        let log = app.log().await;
+        let booked = log.iter().rfind(|event| (&*event.aggregate_type, &*event.event_type) == ("order", "Captured"));
         let total = booked.map(|event| serde_json::from_str::<serde_json::Value>(&event.payload).expect("JSON"));
         if total.is_some_and(|event| event["Captured"]["captured_total"]["amount_minor"] == total_minor) {
             return;
