@@ -82,10 +82,7 @@ impl Keyring {
     /// # Errors
     /// [`PrivacyError::Erased`] when the subject has been, and those of keys that cannot be had.
     pub async fn seal(&self, subject: &SubjectId, text: &str) -> Result<Personal, PrivacyError> {
-        match self.find_or_make(subject).await? {
-            Held::Key(key) => Ok(key.seal(subject, text)),
-            Held::Erased => Err(PrivacyError::Erased { subject: subject.clone() }),
-        }
+        Ok(self.key(subject).await?.seal(subject, text))
     }
 
     /// The text that was sealed; `None` when its subject has been erased.
@@ -120,7 +117,7 @@ impl Keyring {
         // Also when the answer was lost. Counted in the same moment, so that what was read before is not put back.
         let mut erasures = self.erasures.lock();
         *erasures += 1;
-        self.cache.remove(subject);
+        self.cache.clear(); // The guests whom the subject was are erased, too, and only the table knows them.
         Ok(erasure?)
     }
 
@@ -130,17 +127,30 @@ impl Keyring {
     /// # Errors
     /// [`PrivacyError::Erased`] when one of them has been, and those of keys that cannot be had.
     pub async fn give(&self, guest: &SubjectId, customer: &SubjectId) -> Result<(), PrivacyError> {
-        for subject in [guest, customer] {
-            if let Held::Erased = self.find_or_make(subject).await? {
-                return Err(PrivacyError::Erased { subject: subject.clone() });
-            }
-        }
+        self.key(guest).await?;
+        self.key(customer).await?;
         let given: bool = sqlx::query_scalar("select privacy.give_guest($1, $2)")
             .bind(guest.as_str())
             .bind(customer.as_str())
             .fetch_one(&self.database)
             .await?;
-        if given { Ok(()) } else { Err(PrivacyError::Erased { subject: guest.clone() }) } // Since we looked.
+        if given {
+            return Ok(());
+        }
+        // Another process has erased one of them, of which this one remembers the key: it asks again which.
+        for subject in [guest, customer] {
+            self.cache.remove(subject);
+            self.key(subject).await?;
+        }
+        Err(PrivacyError::NoKey { subject: guest.clone() })
+    }
+
+    /// The subject's key, which is made if there is none.
+    async fn key(&self, subject: &SubjectId) -> Result<Arc<SubjectKey>, PrivacyError> {
+        match self.find_or_make(subject).await? {
+            Held::Key(key) => Ok(key),
+            Held::Erased => Err(PrivacyError::Erased { subject: subject.clone() }),
+        }
     }
 
     /// Those of the subjects that have, or had, a key.

@@ -64,6 +64,71 @@ async fn another_process_forgets_the_key_within_the_time_that_is_set() {
     }
 }
 
+#[tokio::test]
+async fn who_is_erased_is_erased_as_the_guest_too_that_they_were() {
+    let fixture = Fixture::start().await;
+    let keyring = fixture.keyring().await;
+    let (ada, bob) = (subject("ada"), subject("bob"));
+    let [first, second, stranger] = ["guest.1", "guest.2", "guest.3"].map(subject);
+    let mut sealed = Vec::new();
+    for guest in [&first, &second, &stranger] {
+        sealed.push(keyring.seal(guest, "Ada").await.expect("it is sealed"));
+    }
+    keyring.give(&first, &ada).await.expect("the guest is Ada, who has had no key");
+    keyring.give(&second, &ada).await.expect("so is this one");
+    keyring.give(&second, &ada).await.expect("it is said twice");
+    keyring.give(&stranger, &bob).await.expect("this one is not");
+    let erasure = keyring.erase(&ada).await.expect("an answer");
+    assert!(matches!(erasure, Erasure::Destroyed { .. }), "{erasure:?}");
+    for keyring in [&keyring, &fixture.keyring().await] {
+        assert_eq!(keyring.open_all(&sealed).await.expect("an answer"), [None, None, open("Ada")]);
+        let refused = keyring.seal(&first, "Ada").await;
+        assert!(matches!(refused, Err(PrivacyError::Erased { .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_who_was_erased_is_given_or_given_to() {
+    let fixture = Fixture::start().await;
+    // The one that gives remembers keys that the other destroys.
+    let (giving, erasing) = (fixture.keyring().await, fixture.keyring().await);
+    let [ada, bob, gone, there] = ["ada", "bob", "guest.1", "guest.2"].map(subject);
+    for subject in [&ada, &bob, &gone, &there] {
+        giving.seal(subject, "Ada").await.expect("it is sealed");
+    }
+    erasing.erase(&gone).await.expect("it is erased");
+    erasing.erase(&ada).await.expect("it is erased");
+    for keyring in [&giving, &erasing] {
+        let refused = keyring.give(&gone, &bob).await;
+        assert!(matches!(&refused, Err(PrivacyError::Erased { subject }) if *subject == gone), "{refused:?}");
+        let refused = keyring.give(&there, &ada).await;
+        assert!(matches!(&refused, Err(PrivacyError::Erased { subject }) if *subject == ada), "{refused:?}");
+    }
+    assert_eq!(fixture.sql("select count(belongs_to) from privacy.subject_keys").await, "0");
+}
+
+/// Step 1: a guest becomes a customer, and the transaction stays open. Step 2: the customer is erased: that waits. Step 3: the
+/// guest has become the customer, and is erased.
+#[tokio::test]
+async fn a_guest_does_not_outlive_the_customer_whom_they_are_becoming() {
+    let fixture = Fixture::start().await;
+    let keyring = fixture.keyring().await;
+    let (ada, guest) = (subject("ada"), subject("guest.1"));
+    keyring.seal(&ada, "Ada").await.expect("it is sealed");
+    let sealed = keyring.seal(&guest, "Ada").await.expect("it is sealed");
+    let mut giving = fixture.connect(Role::Command).await;
+    sqlx::raw_sql("begin; select privacy.give_guest('guest.1', 'ada')").execute(&mut giving).await.expect("given");
+    let (erasure, ()) = tokio::join!(keyring.erase(&ada), async {
+        let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        while fixture.sql(waits).await == "0" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sqlx::raw_sql("commit").execute(&mut giving).await.expect("it commits");
+    });
+    assert!(matches!(erasure, Ok(Erasure::Destroyed { .. })), "{erasure:?}");
+    assert_eq!(keyring.open(&sealed).await.expect("an answer"), None);
+}
+
 /// What is sealed while somebody erases is refused, or as lost as the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn erasing_while_sealing_leaves_nothing_to_open() {

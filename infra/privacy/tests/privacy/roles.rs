@@ -32,6 +32,7 @@ async fn no_service_changes_a_key_or_undoes_an_erasure() {
         for statement in [
             "update privacy.subject_keys set wrapped = wrapped",
             "update privacy.subject_keys set erased_at = null where subject = 'bob'",
+            "update privacy.subject_keys set belongs_to = 'bob' where subject = 'ada'",
             "delete from privacy.subject_keys",
             "truncate privacy.subject_keys",
             "select from privacy.subject_keys for update",
@@ -77,13 +78,11 @@ async fn each_service_may_do_what_it_needs() {
         // It is too short for a key: who may add one is told so.
         let expected = if adds { "23514" } else { DENIED };
         assert_eq!(refused(&mut connection, add).await, expected, "{}", role.name());
-        if !adds {
-            assert_eq!(
-                refused(&mut connection, "select privacy.erase_subject('ada')").await,
-                DENIED,
-                "{}",
-                role.name()
-            );
+        for function in ["privacy.erase_subject('ada')", "privacy.give_guest('ada', 'bob')"] {
+            if !adds {
+                let refused = refused(&mut connection, &format!("select {function}")).await;
+                assert_eq!(refused, DENIED, "{} {function}", role.name());
+            }
         }
         let opened = fixture.keyring_as(role, PrivacySettings::default()).await.open(&sealed).await;
         match opened {
