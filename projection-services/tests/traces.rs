@@ -1,6 +1,8 @@
 //! A request's trace goes on into the projections. Sets up the process's log, so it is a test program of its own, with one
 //! test; it shares the shop of the others.
 
+#[path = "projector/life.rs"]
+mod life;
 #[path = "projector/shop.rs"]
 #[allow(dead_code)] // The other stories need more of it.
 mod shop;

@@ -1,35 +1,39 @@
-//! `orders`: each order as a document, and each cancellation that was booked by itself. One Postgres row each.
+//! `orders`: each order as it was placed and as it [stands](standing), and each cancellation that was booked by itself. One
+//! Postgres row each.
+
+mod standing;
 
 use crate::runtime::{ApplyError, Event, Projection};
-use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kontor_domain::cancellation::{Booked, Cancellation, CancellationEvent};
-use kontor_domain::order::{Fulfilment, Line, Order, OrderEvent, Placed};
-use kontor_domain::text::{Country, Reference};
+use kontor_domain::order::{Checkout, Fulfilment, Line, Order, OrderEvent, Placed};
+use kontor_domain::personal::{Address, Personal};
+use kontor_domain::text::{Country, Reason, Reference};
 use kontor_domain::{CustomerId, OrderId};
 use kontor_event_schemas::Fact;
+use serde::Serialize;
 use sqlx::PgConnection;
+use standing::Standing;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 pub struct Orders;
 
-/// An order placed in this batch; perhaps cancelled in it, too.
+/// An order placed in this batch, with what became of it in the same batch.
 #[derive(Debug, PartialEq)]
 struct PlacedOrder<'a> {
     order: &'a Placed,
-    cancelled_at: Option<DateTime<Utc>>,
-    position: i64,
+    standing: Standing,
 }
 
 /// What a batch writes, each row once. Sorted, so that rows are written in the order of the index.
 #[derive(Debug, Default, PartialEq)]
 struct Changes<'a> {
     placed: BTreeMap<OrderId, PlacedOrder<'a>>,
-    /// Orders placed before this batch: when they were cancelled, and the position.
-    cancelled: BTreeMap<OrderId, (DateTime<Utc>, i64)>,
+    /// What happened to orders placed before this batch, with the positions.
+    changed: BTreeMap<OrderId, Vec<(&'a OrderEvent, i64)>>,
     booked: BTreeMap<Uuid, (&'a Booked, i64)>,
 }
 
@@ -40,27 +44,13 @@ impl<'a> Changes<'a> {
             let position = *position;
             match fact {
                 Fact::Order(_, OrderEvent::Placed(order)) => {
-                    changes.placed.insert(order.order_id, PlacedOrder { order, cancelled_at: None, position });
+                    let standing = Standing { position, ..Standing::default() };
+                    changes.placed.insert(order.order_id, PlacedOrder { order, standing });
                 }
-                Fact::Order(order_id, OrderEvent::Cancelled { cancelled_at, .. }) => {
-                    match changes.placed.get_mut(order_id) {
-                        Some(placed) => (placed.cancelled_at, placed.position) = (Some(*cancelled_at), position),
-                        None => drop(changes.cancelled.insert(*order_id, (*cancelled_at, position))),
-                    }
-                }
-                // Where an order stands after it was placed is not shown yet.
-                Fact::Order(
-                    _,
-                    OrderEvent::Authorised { .. }
-                    | OrderEvent::Confirmed { .. }
-                    | OrderEvent::Shipped { .. }
-                    | OrderEvent::Delivered { .. }
-                    | OrderEvent::Captured { .. }
-                    | OrderEvent::ReturnRequested { .. }
-                    | OrderEvent::ReturnReceived { .. }
-                    | OrderEvent::Restocked { .. }
-                    | OrderEvent::Refunded { .. },
-                ) => {}
+                Fact::Order(order_id, event) => match changes.placed.get_mut(order_id) {
+                    Some(placed) => placed.standing.fold(event, position),
+                    None => changes.changed.entry(*order_id).or_default().push((event, position)),
+                },
                 Fact::Cancellation(id, CancellationEvent::Booked(cancellation)) => {
                     changes.booked.insert(id.0, (cancellation, position));
                 }
@@ -87,8 +77,8 @@ impl Projection for Orders {
             if !changes.placed.is_empty() {
                 write_placed(view, &changes.placed).await?;
             }
-            if !changes.cancelled.is_empty() {
-                write_cancelled(view, &changes.cancelled).await?;
+            if !changes.changed.is_empty() {
+                write_changed(view, &changes.changed).await?;
             }
             if !changes.booked.is_empty() {
                 write_booked(view, &changes.booked).await?;
@@ -108,18 +98,22 @@ async fn write_placed(view: &mut PgConnection, placed: &BTreeMap<OrderId, Placed
         lines: &order.lines,
         total: order.total,
     }));
-    let cancelled_at: Vec<_> = placed.values().map(|placed| placed.cancelled_at).collect();
-    let status: Vec<_> = cancelled_at.iter().map(|at| if at.is_some() { "cancelled" } else { "placed" }).collect();
+    let standings = || placed.values().map(|placed| &placed.standing);
+    let checkouts = || orders().map(|order| order.checkout.as_deref());
     sqlx::query(
         "insert into projections.orders (order_id, reference, customer_id, country, lines, order_lines, units,
-             total_minor, currency, fulfilment, status, placed_at, cancelled_at, position)
+             total_minor, currency, fulfilment, placed_at, number, due_minor, payment_id, breakdown, contact, status,
+             cancelled_at, cancel_reason, captured_minor, refunded_minor, shipments, returns, position)
          select id, reference, customer_id, country, lines::json, line_count, units, total_minor, currency, fulfilment,
-             status, placed_at, cancelled_at, position
+             placed_at, number, due_minor, payment_id, breakdown::json, contact::json, status, cancelled_at,
+             cancel_reason, captured_minor, refunded_minor, shipments::json, returns::json, position
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-                 $8::bigint[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
-                 $14::bigint[])
+                 $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::bigint[], $14::uuid[],
+                 $15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::text[], $20::bigint[], $21::bigint[],
+                 $22::text[], $23::text[], $24::bigint[])
              as o (id, reference, customer_id, country, lines, line_count, units, total_minor, currency, fulfilment,
-                 status, placed_at, cancelled_at, position)
+                 placed_at, number, due_minor, payment_id, breakdown, contact, status, cancelled_at, cancel_reason,
+                 captured_minor, refunded_minor, shipments, returns, position)
          on conflict (order_id) do nothing", // An order is placed once: it is there already.
     )
     .bind(placed.keys().map(|id| id.0).collect::<Vec<_>>())
@@ -132,38 +126,37 @@ async fn write_placed(view: &mut PgConnection, placed: &BTreeMap<OrderId, Placed
     .bind(documents.totals_minor)
     .bind(documents.currencies)
     .bind(orders().map(|order| fulfilment(order.fulfilment)).collect::<Vec<_>>())
-    .bind(status)
     .bind(orders().map(|order| order.placed_at).collect::<Vec<_>>())
-    .bind(&cancelled_at)
-    .bind(placed.values().map(|placed| placed.position).collect::<Vec<_>>())
+    .bind(checkouts().map(|checkout| Some(checkout?.number.to_string())).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.due().amount_minor).collect::<Vec<_>>())
+    .bind(checkouts().map(|checkout| Some(checkout?.payment_id.0)).collect::<Vec<_>>())
+    .bind(checkouts().map(|checkout| Some(json(&checkout?.breakdown))).collect::<Vec<_>>())
+    .bind(checkouts().map(|checkout| Some(json(&Contact::of(checkout?)))).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing.status.name()).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing.cancelled_at).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing.cancel_reason.as_ref().map(Reason::as_str)).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing.captured_minor).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing.refunded_minor).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing::document(&standing.shipments)).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing::document(&standing.returns)).collect::<Vec<_>>())
+    .bind(standings().map(|standing| standing.position).collect::<Vec<_>>())
     .execute(view)
     .await?;
     Ok(())
 }
 
-async fn write_cancelled(
+async fn write_changed(
     view: &mut PgConnection,
-    cancelled: &BTreeMap<OrderId, (DateTime<Utc>, i64)>,
+    changed: &BTreeMap<OrderId, Vec<(&OrderEvent, i64)>>,
 ) -> Result<(), ApplyError> {
-    let updated = sqlx::query(
-        "update projections.orders as o
-         set status = 'cancelled', cancelled_at = c.cancelled_at, position = c.position
-         from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (order_id, cancelled_at, position)
-         where o.order_id = c.order_id and o.position < c.position",
-    )
-    .bind(cancelled.keys().map(|id| id.0).collect::<Vec<_>>())
-    .bind(cancelled.values().map(|(at, _)| *at).collect::<Vec<_>>())
-    .bind(cancelled.values().map(|(_, position)| *position).collect::<Vec<_>>())
-    .execute(view)
-    .await?
-    .rows_affected();
-    if updated != cancelled.len() as u64 {
-        let missing = cancelled.len() as u64 - updated;
-        return Err(ApplyError::Contradiction(format!(
-            "{missing} of {} orders cancelled are not there",
-            cancelled.len()
-        )));
+    let mut standings = standing::read(view, changed.keys()).await?;
+    for (order_id, events) in changed {
+        let standing = standings.get_mut(order_id).expect("it is there, or reading failed");
+        for (event, position) in events {
+            standing.fold(event, *position);
+        }
     }
+    standing::write(view, &standings).await?;
     Ok(())
 }
 
@@ -232,7 +225,7 @@ impl<'a> Documents<'a> {
             columns.references.push(reference.map(Reference::as_str));
             columns.customer_ids.push(customer_id.map(CustomerId::as_str));
             columns.countries.push(country.as_str());
-            columns.lines.push(serde_json::to_string(lines).expect("lines have a JSON form"));
+            columns.lines.push(json(lines));
             columns.line_counts.push(lines.len() as i64);
             // At most 2,000 lines of at most 10^12 units.
             columns.units.push(lines.iter().map(|line| line.quantity.units() as i64).sum());
@@ -241,6 +234,24 @@ impl<'a> Documents<'a> {
         }
         columns
     }
+}
+
+/// Who ordered and where it goes: all that is sealed of an order, as it was sealed.
+#[derive(Serialize)]
+struct Contact<'a> {
+    email: &'a Personal,
+    shipping_address: &'a Address,
+    billing_address: &'a Address,
+}
+
+impl<'a> Contact<'a> {
+    fn of(Checkout { email, shipping_address, billing_address, .. }: &'a Checkout) -> Self {
+        Self { email, shipping_address, billing_address }
+    }
+}
+
+fn json(fact: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(fact).expect("facts have a JSON form")
 }
 
 fn fulfilment(fulfilment: Fulfilment) -> &'static str {

@@ -1,6 +1,7 @@
 //! Projectors against a real Postgres and NATS: one file a story, each test with servers of its own.
 
 mod crashes;
+mod life;
 mod program;
 mod shop;
 mod stream;

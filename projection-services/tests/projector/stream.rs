@@ -24,6 +24,35 @@ async fn events_of_the_stream_become_rows() {
     projector.stop().await;
 }
 
+/// Otherwise the rows would be compared for less than they hold.
+#[tokio::test]
+async fn the_trade_has_all_that_can_become_of_an_order() {
+    let mut shop = Shop::open().await;
+    shop.trade(300).await;
+    let kinds = "select distinct event_type from events where aggregate_type = 'order' order by 1";
+    let expected = [
+        "Authorised",
+        "Cancelled",
+        "Captured",
+        "Confirmed",
+        "Delivered",
+        "Placed",
+        "Refunded",
+        "Restocked",
+        "ReturnReceived",
+        "ReturnRequested",
+        "Shipped",
+    ];
+    assert_eq!(shop.sql(kinds).await.lines().collect::<Vec<_>>(), expected);
+    // Some in one batch with their order, some in later ones.
+    let projector = shop.projector().await;
+    for _ in 0..20 {
+        shop.trade(20).await;
+        shop.until_caught_up().await;
+    }
+    projector.stop().await;
+}
+
 #[tokio::test]
 async fn one_event_is_visible_at_once() {
     let mut shop = Shop::open().await;

@@ -1,5 +1,6 @@
 //! A shop's trade, made up: random commands, decided by the rules of the domain.
 
+use crate::life;
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use kontor_domain::cancellation::{Cancellation, CancellationCommand};
@@ -9,6 +10,7 @@ use kontor_domain::stock::{Stock, StockCommand};
 use kontor_domain::text::{Country, Name, Reason, Reference};
 use kontor_domain::{CancellationId, Currency, LocationId, Money, OrderId, Quantity, Sku};
 use rand::rngs::StdRng;
+use rand::seq::IndexedMutRandom;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -44,11 +46,12 @@ impl Trade {
     pub fn next(&mut self, count: usize) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(count);
         while outcomes.len() < count {
-            let outcome = match self.random.random_range(0..20) {
+            let outcome = match self.random.random_range(0..30) {
                 0..3 => self.product(),
                 3..7 => self.receive(),
                 7..16 => self.order(),
                 16..18 => self.cancel(),
+                18..28 => self.live_on(),
                 _ => self.book_cancellation(),
             };
             if outcome.iter().any(|decided| !decided.events.is_empty()) {
@@ -113,7 +116,7 @@ impl Trade {
         if !wanted.iter().all(|(sku, quantity)| is_there((sku, *quantity))) {
             return Vec::new();
         }
-        let fulfilment = if self.random.random() { Fulfilment::Ship } else { Fulfilment::Reserve };
+        let fulfilment = [Fulfilment::Ship, Fulfilment::Reserve, Fulfilment::Checkout][self.random.random_range(0..3)];
         let customer_id = self.random.random_range(0..4);
         let mut order = Order::default();
         let command = OrderCommand::Place {
@@ -121,10 +124,10 @@ impl Trade {
             reference: Reference::new(&format!("{}", self.random.random_range(100_000..999_999))).ok(),
             customer_id: format!("{}", 13_000 + customer_id).parse().ok().filter(|_| customer_id > 0),
             country: self.country(),
+            checkout: (fulfilment == Fulfilment::Checkout).then(|| Box::new(life::checkout(order_id, &lines))),
             lines,
             fulfilment,
             placed_at: moment(self.random.random_range(0..50_000_000)),
-            checkout: None,
         };
         let mut outcome = vec![decide(&mut order, order_id.to_string(), command)];
         for (sku, quantity) in wanted {
@@ -158,6 +161,14 @@ impl Trade {
         outcome
     }
 
+    /// Something becomes of an order. Of its goods the stock knows nothing here: they are another story.
+    fn live_on(&mut self) -> Outcome {
+        let latest = self.orders.len().saturating_sub(20); // So that each has a life.
+        let Some((order_id, order)) = self.orders[latest..].choose_mut(&mut self.random) else { return Vec::new() };
+        let Some(command) = life::next(&mut self.random, order) else { return Vec::new() };
+        vec![decide(order, order_id.to_string(), command)]
+    }
+
     fn book_cancellation(&mut self) -> Outcome {
         let cancellation_id = CancellationId(self.uuid());
         let lines = self.lines();
@@ -180,7 +191,7 @@ impl Trade {
 }
 
 /// Business time, `seconds` after the shop opened.
-fn moment(seconds: i64) -> chrono::DateTime<chrono::Utc> {
+pub fn moment(seconds: i64) -> chrono::DateTime<chrono::Utc> {
     chrono::DateTime::from_timestamp(1_259_660_000 + seconds, 123_456_000).expect("a time in this century")
 }
 
