@@ -9,6 +9,11 @@ pub fn of(position: i64) -> ETag {
     ETag(EntityTag::new_weak(position.to_string()))
 }
 
+/// The tag of the same without the personal data that was in it.
+pub fn of_erased(position: i64) -> ETag {
+    ETag(EntityTag::new_weak(format!("{position}-erased")))
+}
+
 /// Whether the client has this very row already. A header that cannot be read asks for nothing.
 pub fn is_known(request: &HttpRequest, tag: &ETag) -> bool {
     if !request.headers().contains_key(IfNoneMatch::name()) {

@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use kontor_identity::{Denied, Role, Unauthenticated};
+use kontor_privacy::PrivacyError;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -132,6 +133,17 @@ impl From<sqlx::Error> for Problem {
         let detail = "the read models cannot be read at the moment; try again later";
         let title = "The read models cannot be read";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "read-model-unavailable", title, detail);
+        Problem { retry_after_s: Some(1), ..problem }
+    }
+}
+
+impl From<PrivacyError> for Problem {
+    /// As above: the reason is logged here, and only here.
+    fn from(error: PrivacyError) -> Self {
+        error!("Personal data could not be opened: {error}");
+        let detail = "personal data cannot be opened at the moment; try again later";
+        let title = "The keys of personal data cannot be reached";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "keys-unavailable", title, detail);
         Problem { retry_after_s: Some(1), ..problem }
     }
 }

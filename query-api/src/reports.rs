@@ -90,7 +90,7 @@ fn statement(sold_under: &str, cancelled_under: &str) -> String {
         "with sold as (
              select {sold_under} as key, currency, count(*) as orders, sum(order_lines) as order_lines,
                  sum(units) as units, sum(total_minor) as minor
-             from projections.orders where status = 'placed' group by 1, 2
+             from projections.orders where status <> 'cancelled' group by 1, 2
          ), cancelled as (
              select key, currency, count(*) as cancellations, sum(lines) as lines, sum(units) as units,
                  sum(total_minor) as minor

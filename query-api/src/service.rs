@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use kontor_identity::{KeyError, Permission, Verifier};
+use kontor_privacy::{Keyring, MasterKey, MasterKeyError};
 use kontor_telemetry::{Health, HttpTelemetry, Metrics};
 use sqlx::PgPool;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ pub enum StartError {
     Url(#[source] sqlx::Error),
     #[error("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): {0}")]
     Key(#[from] KeyError),
+    #[error("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): {0}")]
+    MasterKey(#[from] MasterKeyError),
     #[error("http.bind (KONTOR_HTTP__BIND) is {bind}: {source}")]
     Bind { bind: String, source: std::io::Error },
 }
@@ -52,6 +55,8 @@ impl Service {
         watches.spawn(replica::Watch::new(replica.clone(), check, &settings.replica, metrics).run());
 
         let verifier = Data::new(Verifier::new(&settings.identity)?);
+        let master_key = MasterKey::read(&settings.privacy.master_key_file)?;
+        let keyring = Data::new(Keyring::new(replica.clone(), master_key, &settings.privacy));
         let telemetry = HttpTelemetry::new(metrics);
         let (positions, pool) = (Data::from(positions), Data::new(replica.clone()));
         let app = move || {
@@ -59,6 +64,7 @@ impl Service {
                 .app_data(positions.clone())
                 .app_data(pool.clone())
                 .app_data(verifier.clone())
+                .app_data(keyring.clone())
                 .wrap(kontor_api_docs::headers())
                 .wrap(telemetry.clone())
                 .configure(configure)

@@ -1,6 +1,7 @@
 //! What an operator can set for the query API.
 
 use kontor_identity::IdentitySettings;
+use kontor_privacy::PrivacySettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ pub struct QuerySettings {
     pub replica: ReplicaSettings,
     pub query: AnswerSettings,
     pub identity: IdentitySettings,
+    pub privacy: PrivacySettings,
     pub http: HttpSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -76,6 +78,7 @@ impl Check for QuerySettings {
         section("replica", &self.replica)?;
         section("query", &self.query)?;
         section("identity", &self.identity)?;
+        section("privacy", &self.privacy)?;
         section("http", &self.http)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)

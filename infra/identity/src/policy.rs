@@ -91,6 +91,10 @@ policy! {
     CancelOrder, "cancel-order" => [Customer, Staff, Admin];
     /// See orders: for customers, their own.
     ReadOrders, "read-orders" => [Customer, Warehouse, Staff, Admin];
+    /// See where an order goes, in plain words: for customers, their own.
+    ReadShippingAddress, "read-shipping-address" => [Customer, Warehouse, Staff, Admin];
+    /// See who pays for an order and how to reach them, in plain words: for customers, their own.
+    ReadBuyer, "read-buyer" => [Customer, Staff, Admin];
     /// See which mails to customers were sent, and retry or drop those that were not.
     ManageNotifications, "manage-notifications" => [Staff, Admin];
     /// Capture, void and refund what customers pay, and see what the payment simulator has done.

@@ -332,6 +332,7 @@ impl PlatformServers {
             }
         };
         let public_key = keys.identity.settings().public_key_file.display().to_string();
+        let master_key = keys.master_key_file.display().to_string();
         // Each tier is told no more passwords than it needs.
         let command = [
             ("LOG__URL", self.postgres.url(Role::Command)),
@@ -339,7 +340,7 @@ impl PlatformServers {
             ("NATS__URL", self.nats.url()),
             ("HTTP__BIND", local(ports.command)),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key.clone()),
-            ("PRIVACY__MASTER_KEY_FILE", keys.master_key_file.display().to_string()),
+            ("PRIVACY__MASTER_KEY_FILE", master_key.clone()),
             ("MAIL__PORT", ports.smtp.to_string()),
         ];
         let projector = [
@@ -352,6 +353,7 @@ impl PlatformServers {
             ("REDIS__URL", self.redis.url()),
             ("HTTP__BIND", local(ports.query)),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key),
+            ("PRIVACY__MASTER_KEY_FILE", master_key),
         ];
         Ok([
             start_tier(&plan(programs[0], ports.command_ops, &command), tell).await?,

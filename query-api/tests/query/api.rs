@@ -62,10 +62,13 @@ impl Api {
         let servers = Servers::start(&[Need::Replica]).await.expect("the servers start");
         let options: PgConnectOptions = servers.postgres().url(Role::Migrator).parse().expect("a URL");
         MIGRATIONS.run(&mut options.connect().await.expect("it connects")).await.expect("they run");
-        migrate(options).await.expect("the migrations run");
+        migrate(options.clone()).await.expect("the migrations run");
+        kontor_privacy::migrate(options).await.expect("the keys have their table");
         let mut settings = QuerySettings::default();
         settings.replica.url = Some(servers.replica().url(Role::Query).parse().expect("a URL"));
         settings.identity = servers.identity().settings().clone();
+        settings.privacy.master_key_file = servers.master_key_file().to_owned();
+        settings.privacy.keys_cached_s = 0; // What is erased is gone at once.
         settings.http.bind = "127.0.0.1:0".to_owned();
         change(&mut settings);
         let (metrics, health) = (Metrics::new(), Health::new());
@@ -88,6 +91,12 @@ impl Api {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         answer(request, path).await
+    }
+
+    /// As somebody of this role, who may be a customer.
+    pub async fn get_as(&self, role: Caller, customer: Option<&str>, path: &str) -> Answer {
+        let token = self.servers.identity().token(customer.unwrap_or(role.name()), role, customer);
+        self.get_with(path, &[("Authorization", &format!("Bearer {token}"))]).await
     }
 
     pub async fn get_as_guest(&self, path: &str) -> Answer {

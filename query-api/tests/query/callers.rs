@@ -1,17 +1,10 @@
 //! Who may ask what.
 
-use crate::api::{Answer, Api, checkpoint, order};
+use crate::api::{Api, checkpoint, order};
 use kontor_identity::Role;
 
 const HIS: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const HERS: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
-
-impl Api {
-    async fn get_as(&self, role: Role, customer: Option<&str>, path: &str) -> Answer {
-        let token = self.servers.identity().token(customer.unwrap_or(role.name()), role, customer);
-        self.get_with(path, &[("Authorization", &format!("Bearer {token}"))]).await
-    }
-}
 
 #[tokio::test]
 async fn guests_see_products_and_nothing_else() {

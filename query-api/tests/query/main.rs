@@ -2,6 +2,7 @@
 
 mod api;
 mod callers;
+mod checkout;
 mod consistency;
 mod docs;
 mod orders;

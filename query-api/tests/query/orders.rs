@@ -15,6 +15,10 @@ async fn an_order_is_answered_as_it_was_placed() {
         "lines": [{"sku": "85048", "quantity": 1, "unit_price": {"amount_minor": 695, "currency": "GBP"}}],
         "order_lines": 1, "units": 1, "total": {"amount_minor": 695, "currency": "GBP"}, "fulfilment": "reserve",
         "status": "placed", "placed_at": "2009-12-01T07:45:00Z", "cancelled_at": null,
+        // Not from checkout, and nothing has become of it.
+        "number": null, "due": {"amount_minor": 695, "currency": "GBP"}, "breakdown": null, "payment_id": null,
+        "captured": {"amount_minor": 0, "currency": "GBP"}, "refunded": {"amount_minor": 0, "currency": "GBP"},
+        "cancel_reason": null, "shipments": [], "returns": [], "contact": null,
     });
     assert_eq!(answer.body, expected);
     assert_eq!((answer.position(), answer.header("etag")), (30, Some("W/\"4\"")));
@@ -22,12 +26,13 @@ async fn an_order_is_answered_as_it_was_placed() {
     assert_eq!((known.status, known.position()), (304, 30));
 
     let cancel = "update projections.orders
-        set status = 'cancelled', cancelled_at = '2009-12-02T10:00:00.5Z', position = 31;";
+        set status = 'cancelled', cancelled_at = '2009-12-02T10:00:00.5Z', cancel_reason = 'too late', position = 31;";
     api.write(&(checkpoint("orders", 31) + cancel)).await;
     let answer = api.get_with(&format!("/v1/orders/{ID}"), &[("If-None-Match", "W/\"4\"")]).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["status"], "cancelled");
     assert_eq!(answer.body["cancelled_at"], "2009-12-02T10:00:00.500Z");
+    assert_eq!(answer.body["cancel_reason"], "too late");
 }
 
 #[tokio::test]

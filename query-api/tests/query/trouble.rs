@@ -2,6 +2,7 @@
 
 use crate::api::{Api, checkpoint, eventually};
 use kontor_local::{Folder, Identity};
+use kontor_privacy::MasterKey;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
     let folder = Folder::temporary("key").expect("a folder");
     let identity = Identity::in_folder(folder.path()).expect("a key");
     let key = identity.settings().public_key_file.display().to_string();
+    MasterKey::find_or_make(folder.path()).expect("a master key");
+    let master_key = MasterKey::file(folder.path()).display().to_string();
     for (variables, told) in [
         (vec![], "kontor-query: replica.url (KONTOR_REPLICA__URL) must be set"),
         (
@@ -83,6 +86,14 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
             vec![
                 ("KONTOR_REPLICA__URL", "postgres://kontor_query@127.0.0.1:1/kontor"),
                 ("KONTOR_IDENTITY__PUBLIC_KEY_FILE", &key),
+            ],
+            "kontor-query: privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): master-key: ",
+        ),
+        (
+            vec![
+                ("KONTOR_REPLICA__URL", "postgres://kontor_query@127.0.0.1:1/kontor"),
+                ("KONTOR_IDENTITY__PUBLIC_KEY_FILE", &key),
+                ("KONTOR_PRIVACY__MASTER_KEY_FILE", &master_key),
                 ("KONTOR_HTTP__BIND", "here"),
             ],
             "kontor-query: http.bind (KONTOR_HTTP__BIND) is here: ",
