@@ -3,6 +3,7 @@
 
 mod compare;
 mod generate;
+mod personal;
 
 use compare::incompatibilities;
 use cqrs_es::DomainEvent;
