@@ -1,7 +1,10 @@
 //! `kontor-load` on whole platforms, which each test starts for itself.
 
 mod demo;
+mod erasure;
 mod import;
+mod plaintext;
+mod stores;
 mod traces;
 
 use kontor_identity::Role;
