@@ -47,16 +47,16 @@ pub fn checkout(order_id: OrderId, lines: &[Line]) -> Checkout {
     }
 }
 
-/// The next command for an order that was placed.
-pub fn next(random: &mut StdRng, order: &Order) -> Option<OrderCommand> {
-    let placed = order.placed()?;
+/// A command for an order that was placed.
+pub fn next(random: &mut StdRng, order: &Order) -> OrderCommand {
+    let placed = order.placed().expect("only placed orders are kept");
     let at = crate::trade::moment(random.random_range(50_000_000..60_000_000));
     // Few, so that some are shipped, delivered and returned more than once.
     let id = Uuid::from_u128(placed.order_id.0.as_u128() ^ random.random_range(1..4));
     let (shipment_id, return_id) = (ShipmentId(id), ReturnId(id));
     let picked = picked(random, placed);
     let back = order.returned_parts(return_id).unwrap_or_default();
-    Some(match random.random_range(0..9) {
+    match random.random_range(0..9) {
         0..2 if placed.fulfilment == Fulfilment::Checkout && !order.is_confirmed() => match random.random() {
             true => OrderCommand::Confirm { confirmed_at: at },
             false => {
@@ -85,7 +85,7 @@ pub fn next(random: &mut StdRng, order: &Order) -> Option<OrderCommand> {
             refund: Some(pence(random.random_range(0..2))),
             received_at: at,
         },
-    })
+    }
 }
 
 fn payment_of(placed: &Placed) -> PaymentId {

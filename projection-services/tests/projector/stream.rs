@@ -28,7 +28,7 @@ async fn events_of_the_stream_become_rows() {
 #[tokio::test]
 async fn the_trade_has_all_that_can_become_of_an_order() {
     let mut shop = Shop::open().await;
-    shop.trade(300).await;
+    shop.trade(600).await;
     let kinds = "select distinct event_type from events where aggregate_type = 'order' order by 1";
     let expected = [
         "Authorised",
@@ -46,7 +46,7 @@ async fn the_trade_has_all_that_can_become_of_an_order() {
     assert_eq!(shop.sql(kinds).await.lines().collect::<Vec<_>>(), expected);
     // Some in one batch with their order, some in later ones.
     let projector = shop.projector().await;
-    for _ in 0..20 {
+    for _ in 0..10 {
         shop.trade(20).await;
         shop.until_caught_up().await;
     }

@@ -46,12 +46,12 @@ impl Trade {
     pub fn next(&mut self, count: usize) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(count);
         while outcomes.len() < count {
-            let outcome = match self.random.random_range(0..30) {
+            let outcome = match self.random.random_range(0..50) {
                 0..3 => self.product(),
                 3..7 => self.receive(),
                 7..16 => self.order(),
                 16..18 => self.cancel(),
-                18..28 => self.live_on(),
+                18..48 => self.live_on(),
                 _ => self.book_cancellation(),
             };
             if outcome.iter().any(|decided| !decided.events.is_empty()) {
@@ -163,10 +163,11 @@ impl Trade {
 
     /// Something becomes of an order. Of its goods the stock knows nothing here: they are another story.
     fn live_on(&mut self) -> Outcome {
-        let latest = self.orders.len().saturating_sub(20); // So that each has a life.
+        let latest = self.orders.len().saturating_sub(6); // So that each has a life.
         let Some((order_id, order)) = self.orders[latest..].choose_mut(&mut self.random) else { return Vec::new() };
-        let Some(command) = life::next(&mut self.random, order) else { return Vec::new() };
-        vec![decide(order, order_id.to_string(), command)]
+        let commands = std::iter::repeat_with(|| life::next(&mut self.random, order)).take(20).collect::<Vec<_>>();
+        let decided = commands.into_iter().map(|command| decide(order, order_id.to_string(), command));
+        decided.into_iter().find(|decided| !decided.events.is_empty()).into_iter().collect()
     }
 
     fn book_cancellation(&mut self) -> Outcome {
