@@ -75,7 +75,8 @@ async fn of_two_processes_one_sends_and_the_other_takes_over() {
     }
     let known = shop.until_settled(60).await;
     assert!(known.iter().all(|mail| mail.status == Status::Sent), "{known:?}");
-    assert_eq!(distinct(&shop.until_mailed(60).await), 60);
+    // Who was killed between the server's yes and the note of it is followed by one who sends it again, as the same mail.
+    assert_eq!(distinct(&shop.mails()), 60);
 }
 
 #[tokio::test]

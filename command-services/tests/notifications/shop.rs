@@ -183,6 +183,11 @@ impl Shop {
         mails
     }
 
+    /// All mails that have arrived so far.
+    pub fn mails(&self) -> Vec<Mail> {
+        self.sink.mails()
+    }
+
     /// Waits until no mail is due or being sent, and `count` are known.
     pub async fn until_settled(&self, count: usize) -> Vec<Notification> {
         until(&format!("{count} settled mails"), async || {
