@@ -116,6 +116,7 @@ pub struct Platform {
     query: Tier,
     projector: Tier,
     command: Tier,
+    command_plan: TierPlan,
     servers: PlatformServers,
     identity: Identity,
     ports: PlatformPorts,
@@ -171,11 +172,30 @@ impl Platform {
 
         let servers = PlatformServers { mail_sink, nats, redis, replica, postgres };
         // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
-        let [command, projector, query] = tokio::select! {
+        let (command_plan, [command, projector, query]) = tokio::select! {
             tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, keys, tell) => tiers?,
             died = servers.died() => return Err(died),
         };
-        Ok(Platform { query, projector, command, servers, identity, ports })
+        Ok(Platform { query, projector, command, command_plan, servers, identity, ports })
+    }
+
+    /// How one more command tier on the same log is started, and the port of its API. It is no part of the platform: who
+    /// starts it ends it, before the platform.
+    pub fn another_command(&self) -> (TierPlan, u16) {
+        let (api, ops) = (ports::free(), ports::free());
+        let mut plan = self.command_plan.clone();
+        plan.ops_port = ops;
+        plan.log.set_file_name(format!("kontor-command-{api}.log"));
+        // Of a variable that is named twice, the later value counts.
+        let elsewhere = [("HTTP__BIND", api), ("OPS__BIND", ops)];
+        plan.environment.extend(elsewhere.map(|(setting, port)| (format!("KONTOR_{setting}"), local(port))));
+        (plan, api)
+    }
+
+    /// Starts the command tier again, as it was: it was killed.
+    pub async fn restart_command(&mut self) -> Result<(), Error> {
+        self.command = Tier::start(&self.command_plan, |_, _| {}).await?;
+        Ok(())
     }
 
     pub fn ports(&self) -> PlatformPorts {
@@ -302,7 +322,7 @@ impl Platform {
 }
 
 impl PlatformServers {
-    /// Migrates, then starts the tiers: command, projector, query.
+    /// Migrates, then starts the tiers: command, projector, query. Returns them with the plan of the first.
     async fn start_tiers(
         &self,
         logs: &Path,
@@ -310,7 +330,7 @@ impl PlatformServers {
         ports: PlatformPorts,
         keys: Keys<'_>,
         tell: &mut dyn FnMut(Step<'_>),
-    ) -> Result<[Tier; 3], Error> {
+    ) -> Result<(TierPlan, [Tier; 3]), Error> {
         tell(Step::Begins("Migrations"));
         for program in [programs[0], programs[1]] {
             migrate(program, self.postgres.url(Role::Migrator), &logs.join("migrate.log")).await?;
@@ -355,11 +375,13 @@ impl PlatformServers {
             ("IDENTITY__PUBLIC_KEY_FILE", public_key),
             ("PRIVACY__MASTER_KEY_FILE", master_key),
         ];
-        Ok([
-            start_tier(&plan(programs[0], ports.command_ops, &command), tell).await?,
+        let command = plan(programs[0], ports.command_ops, &command);
+        let tiers = [
+            start_tier(&command, tell).await?,
             start_tier(&plan(programs[1], ports.projector_ops, &projector), tell).await?,
             start_tier(&plan(programs[2], ports.query_ops, &query), tell).await?,
-        ])
+        ];
+        Ok((command, tiers))
     }
 
     /// Returns when one of them has ended.
