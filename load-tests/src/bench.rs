@@ -3,13 +3,30 @@
 //! - [`append`]: the log against a plain INSERT and stock postgres-es.
 //! - [`relay`]: from the log to NATS, and from a commit to the read model.
 //! - [`import`]: real data through the whole platform.
+//! - [`checkout`]: purchases, from the open cart to the confirmed order.
+//! - [`flash_sale`]: many buyers for few units, at two command processes.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
 pub mod append;
+pub mod checkout;
 pub mod cpu;
+pub mod flash_sale;
 pub mod import;
 mod log;
 pub mod relay;
 pub mod report;
 mod visible;
+
+use kontor_local::{Folder, Platform, PlatformPorts, Step};
+
+/// A platform of a benchmark's own, in `folder`.
+async fn start_platform(folder: &Folder) -> anyhow::Result<Platform> {
+    eprintln!("Starting the platform in a folder of its own");
+    let mut tell = |step: Step<'_>| {
+        if let Step::Begins(what) = step {
+            eprintln!("  {what}");
+        }
+    };
+    Ok(Platform::start(folder.path(), PlatformPorts::free(), &mut tell).await?)
+}

@@ -3,13 +3,21 @@
 //! - [`import`]: a real shop's trade, through the HTTP commands and compared with what the query API says.
 //! - [`demo`]: a generated shop to look at.
 //! - [`bench`]: what `infra/bench` runs.
-//! - [`client`], [`bulk`]: the HTTP APIs, and many commands through them.
+//! - [`shopper`], [`flash_sale`]: purchases as the command API sees them, one by one and very many at once.
+//! - [`books`]: whether stock, orders and money are right afterwards.
+//! - [`client`], [`bulk`], [`goods`]: the HTTP APIs, many commands through them, and goods to sell.
+//! - [`connection`]: HTTP where it must cost next to nothing.
 
 pub mod bench;
+pub mod books;
 pub mod bulk;
 pub mod client;
+pub mod connection;
 pub mod demo;
-mod dice;
+pub mod dice;
+pub mod flash_sale;
+pub mod goods;
 pub mod import;
 pub mod progress;
+pub mod shopper;
 pub mod table;

@@ -78,6 +78,12 @@ enum Bench {
     /// Events a second from the log to NATS, and the time from a commit until it is visible.
     #[command(after_help = "Examples:\n  infra/bench relay\n  infra/bench relay --quick --json")]
     Relay(Measuring),
+    /// Purchases from the open cart to the confirmed order, by 1, 16 and 64 shoppers at once.
+    #[command(after_help = "Examples:\n  infra/bench checkout\n  infra/bench checkout --quick --json")]
+    Checkout(Measuring),
+    /// 10,000 buyers for 100 units of one SKU, at two command processes. Fails when one unit is sold twice, or not at all.
+    #[command(after_help = "Examples:\n  infra/bench flash-sale\n  infra/bench flash-sale --quick --json")]
+    FlashSale(Measuring),
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -163,6 +169,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             let (report, how) = match bench {
                 Bench::Append(how) => (bench::append::run(how.quick).await?, how),
                 Bench::Relay(how) => (bench::relay::run(how.quick).await?, how),
+                Bench::Checkout(how) => (bench::checkout::run(how.quick).await?, how),
+                Bench::FlashSale(how) => (bench::flash_sale::run(how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

@@ -1,7 +1,13 @@
 //! Processor time and memory by process, from `/proc`: on a machine where others work too, these still tell the cost.
 
+use kontor_local::PlatformProcess;
 use std::collections::HashMap;
 use std::fs;
+
+/// Seconds of processor time of each process with its children, which Postgres has one of for each connection.
+pub fn of_platform(processes: &[PlatformProcess]) -> Vec<f64> {
+    processes.iter().map(|process| process.pid.map_or(0.0, of_tree)).collect()
+}
 
 /// Seconds of processor time that a process and all its descendants have used, those included that have ended and were
 /// waited for. 0 for a process that is gone.

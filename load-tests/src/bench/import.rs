@@ -1,12 +1,12 @@
 //! `import`: the real data through the whole platform, from nothing to visible and equal, with what each process costs.
 
-use super::cpu;
 use super::report::Report;
+use super::{cpu, start_platform};
 use crate::import::slice;
 use crate::table::{Table, grouped};
 use anyhow::{Context, bail};
 use kontor_identity::Role;
-use kontor_local::{Folder, Platform, PlatformPorts, PlatformProcess, Step};
+use kontor_local::{Folder, Platform, PlatformProcess};
 use serde::Deserialize;
 use std::path::Path;
 use std::process::Stdio;
@@ -38,22 +38,16 @@ pub async fn run(folder: &Path, quick: bool) -> anyhow::Result<Report> {
         slice::beginning(folder, &beginning, QUICK_INVOICES)?;
     }
     let files = if quick { &beginning } else { folder };
-    eprintln!("Starting the platform in a folder of its own");
-    let platform = Platform::start(own.path(), PlatformPorts::free(), &mut |step| {
-        if let Step::Begins(what) = step {
-            eprintln!("  {what}");
-        }
-    })
-    .await?;
+    let platform = start_platform(&own).await?;
     tokio::time::sleep(SETTLE).await;
     let processes = platform.processes();
     let idle = Memory::now(&processes);
-    let cpu_before = cpu_seconds(&processes);
+    let cpu_before = cpu::of_platform(&processes);
     let cpu_of_children = cpu::of_ended_children();
 
     let mut importer = start_importer(files, &platform)?;
     let (imported, memory) = watch(&mut importer, &processes).await?;
-    let cpu_after = cpu_seconds(&processes);
+    let cpu_after = cpu::of_platform(&processes);
     let importer_cpu = cpu::of_ended_children() - cpu_of_children;
     if !imported.equal {
         bail!("what came out of the query API is not what the files hold: run infra/import to see where");
@@ -161,9 +155,4 @@ fn memory_table(idle: &Memory, during: &[Memory]) -> Table {
     let cells = [sum(idle)].into_iter().chain(moments.iter().map(sum)).chain([most]);
     table.row(["all".to_owned()].into_iter().chain(cells.map(mb)).collect());
     table
-}
-
-/// Processor seconds of each process with its children, which Postgres has one of for each connection.
-fn cpu_seconds(processes: &[PlatformProcess]) -> Vec<f64> {
-    processes.iter().map(|process| process.pid.map_or(0.0, cpu::of_tree)).collect()
 }

@@ -2,6 +2,7 @@
 //! platform, each command at its time whether or not the others have been answered.
 
 use super::append::histogram;
+use super::start_platform;
 use crate::bulk::{Command, Sender, Written, pence};
 use crate::client::{Api, ApiError};
 use crate::import::until_visible;
@@ -11,7 +12,7 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
 use kontor_identity::Role as Caller;
-use kontor_local::{Folder, Platform, PlatformPorts, Role, Step};
+use kontor_local::{Folder, Role};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use std::fmt;
@@ -74,13 +75,7 @@ struct Answered {
 /// Starts a platform and lets it work for `length`.
 pub async fn measure(length: Duration) -> anyhow::Result<Seen> {
     let folder = Folder::temporary("visible")?;
-    eprintln!("Starting the platform in a folder of its own");
-    let platform = Platform::start(folder.path(), PlatformPorts::free(), &mut |step| {
-        if let Step::Begins(what) = step {
-            eprintln!("  {what}");
-        }
-    })
-    .await?;
+    let platform = start_platform(&folder).await?;
     let token = platform.identity().token("bench", Caller::Staff, None);
     let api = |url: String| Api::new(&url.parse()?, Some(&token));
     let (commands, queries) = (api(platform.command_url())?, api(platform.query_url())?);

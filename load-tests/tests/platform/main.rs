@@ -2,6 +2,7 @@
 
 mod demo;
 mod erasure;
+mod flash_sale;
 mod import;
 mod plaintext;
 mod stores;
