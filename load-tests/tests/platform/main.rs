@@ -1,5 +1,6 @@
 //! `kontor-load` on whole platforms, which each test starts for itself.
 
+mod crashes;
 mod demo;
 mod erasure;
 mod flash_sale;
