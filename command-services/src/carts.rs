@@ -10,13 +10,14 @@ use crate::refusal::Refusal;
 use chrono::{DateTime, Utc};
 use kontor_domain::cart::{Cart, CartCommand, CartError};
 use kontor_domain::personal::{Address, Addressee, CountryCode, EmailAddress};
+use kontor_domain::pricing::CartLine;
 use kontor_domain::{CartId, Currency, CustomerId, Quantity, ShippingMethodId, Sku};
 use kontor_identity::{Caller, Role};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// For the customer who asks, or for a guest. `customer_id` is for staff to say.
+/// For the customer who asks, or for a guest; with what is put into it first. `customer_id` is for staff to say.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenCart {
@@ -24,6 +25,8 @@ pub struct OpenCart {
     cart_id: CartId,
     customer_id: Option<CustomerId>,
     currency: Currency,
+    #[serde(default)]
+    lines: Vec<CartLine>,
     #[serde(skip, default = "Utc::now")]
     now: DateTime<Utc>,
 }
@@ -44,7 +47,57 @@ impl Decision for OpenCart {
         }
         let Self { cart_id, currency, now: opened_at, .. } = *self;
         let open = CartCommand::Open { cart_id, customer_id, currency, opened_at };
-        unit.create::<Cart>(&cart_id.to_string(), open).await.map_err(|refused| refused.or(Refusal::Cart))?;
+        let opened = unit.create::<Cart>(&cart_id.to_string(), open).await;
+        if opened.map_err(|refused| refused.or(Refusal::Cart))?.is_unchanged() {
+            return Ok(()); // What was put into it at first may have been taken out since.
+        }
+        for CartLine { sku, quantity } in self.lines.iter().cloned() {
+            handle(unit, cart_id, CartCommand::SetQuantity { sku, quantity, changed_at: opened_at }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a check-out needs beside goods, as far as it is named: one form of a shop, one command.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetCartDetails {
+    cart_id: CartId,
+    email: Option<EmailAddress>,
+    shipping_address: Option<PlainAddress>,
+    billing_address: Option<PlainAddress>,
+    shipping_method: Option<ShippingMethodId>,
+    #[serde(skip, default = "Utc::now")]
+    now: DateTime<Utc>,
+}
+
+/// An address before it is sealed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PlainAddress {
+    country: CountryCode,
+    addressee: Addressee,
+}
+
+impl Decision for SetCartDetails {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let Self { cart_id, now: changed_at, .. } = *self;
+        let owner = owned(unit, cart_id).await?.customer_id().cloned();
+        if let Some(email) = &self.email {
+            let email = unit.shop().seal(cart_id, owner.as_ref(), email.as_str()).await?;
+            handle(unit, cart_id, CartCommand::SetEmail { email, changed_at }).await?;
+        }
+        if let Some(PlainAddress { country, addressee }) = &self.shipping_address {
+            let address = seal(unit, cart_id, owner.as_ref(), *country, addressee).await?;
+            handle(unit, cart_id, CartCommand::SetShippingAddress { address, changed_at }).await?;
+        }
+        if let Some(PlainAddress { country, addressee }) = &self.billing_address {
+            let address = seal(unit, cart_id, owner.as_ref(), *country, addressee).await?;
+            handle(unit, cart_id, CartCommand::SetBillingAddress { address, changed_at }).await?;
+        }
+        if let Some(method) = self.shipping_method.clone() {
+            handle(unit, cart_id, CartCommand::ChooseShippingMethod { method, changed_at }).await?;
+        }
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::carts::check_out::CheckOutCart;
 use crate::carts::{
-    AssignCart, ChooseCartShipping, MergeCart, OpenCart, SetCartBillingAddress, SetCartEmail, SetCartQuantity,
-    SetCartShippingAddress,
+    AssignCart, ChooseCartShipping, MergeCart, OpenCart, SetCartBillingAddress, SetCartDetails, SetCartEmail,
+    SetCartQuantity, SetCartShippingAddress,
 };
 use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
@@ -115,6 +115,7 @@ commands! {
     "set-cart-shipping-address" => SetCartShippingAddress, Shop, "/v1/carts/{cart_id}/shipping-address", [cart];
     "set-cart-billing-address" => SetCartBillingAddress, Shop, "/v1/carts/{cart_id}/billing-address", [cart];
     "choose-cart-shipping" => ChooseCartShipping, Shop, "/v1/carts/{cart_id}/shipping-method", [cart];
+    "set-cart-details" => SetCartDetails, Shop, "/v1/carts/{cart_id}/details", [cart];
     "assign-cart" => AssignCart, AssignCart, "/v1/carts/{cart_id}/assign", [cart];
     "merge-cart" => MergeCart, Shop, "/v1/carts/{cart_id}/merge", [cart];
     "check-out-cart" => CheckOutCart, Shop, "/v1/carts/{cart_id}/check-out", [cart, order, stock];

@@ -272,14 +272,14 @@ pub fn open_shop(settings: &Settings) -> Result<Arc<Shop>> {
     }))
 }
 
-fn open_keyring(settings: &Settings) -> Result<Keyring> {
+fn open_keyring(settings: &Settings) -> Result<Arc<Keyring>> {
     let master = MasterKey::read(&settings.privacy.master_key_file)
         .context("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): the master key cannot be read")?;
     let keys = PgPoolOptions::new()
         .max_connections(KEY_CONNECTIONS_MAX)
         .test_before_acquire(false)
         .connect_lazy_with(options(&settings.log.url)?);
-    Ok(Keyring::new(keys, master, &settings.privacy))
+    Ok(Arc::new(Keyring::new(keys, master, &settings.privacy)))
 }
 
 /// The sender of mail, with connections of its own, so that mails and commands do not wait for each other's.
@@ -297,9 +297,11 @@ async fn notifications(
     // Not on disk at once: what a power cut takes from the outbox is taken from its checkpoint too, and done again.
     let unhurried = lock.clone().options([("synchronous_commit", "off")]);
     let outbox = PgPoolOptions::new().max_connections(3).test_before_acquire(false).connect_lazy_with(unhurried);
+    // What was sealed here a moment ago is opened without asking for its key.
+    let keyring = executor.map_or_else(|| open_keyring(settings), |executor| Ok(executor.shop().keyring.clone()))?;
     let office = PostOffice {
         settings: settings.mail.clone(),
-        letters: Letters::new(log.clone(), open_keyring(settings)?),
+        letters: Letters::new(log.clone(), keyring),
         templates: Templates::load(&settings.mail)?,
         mailer: Mailer::new(&settings.mail)?,
         counts,

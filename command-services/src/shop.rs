@@ -13,6 +13,7 @@ use kontor_privacy::{Keyring, PrivacyError};
 use kontor_settings::{Check, Rule, at_least};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The shop: section `shop`, or `KONTOR_SHOP__RULES_FILE` and so on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ impl Rules {
 /// What commands may ask of the shop while they are decided.
 pub struct Shop {
     pub rules: Rules,
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// The payment provider of new orders.
     pub provider: Provider,
     /// For how long the goods of an order are held that is not paid.

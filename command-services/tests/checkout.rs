@@ -58,6 +58,26 @@ async fn a_guest_buys_and_the_order_is_confirmed() {
 }
 
 #[actix_web::test]
+async fn a_cart_is_opened_with_lines_and_told_all_details_at_once() {
+    let app = shop().await;
+    let shopper = Shopper::guest(&app).await;
+    let open = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}]});
+    let opened = shopper.post(&app, "/v1/carts", open).await;
+    assert_eq!((opened.status, &opened.body["version"]), (201, &json!(2)), "{opened:?}");
+    let shopper = Shopper { cart_id: opened.body["id"].as_str().expect("an id").to_owned(), ..shopper };
+    let details = json!({"email": "ada@example.com", "shipping_address": address(), "shipping_method": "standard"});
+    shopper.change(&app, "details", details.clone()).await;
+    shopper.change(&app, "details", json!({"shipping_method": "express"})).await; // What is not named stays.
+    let order = shopper.buy(&app, "tok_success").await;
+    assert_eq!(
+        (&order.body["status"], &order.body["due"]["amount_minor"]),
+        (&json!("confirmed"), &json!(2 * 1250 + 995))
+    );
+    let late = shopper.post(&app, &format!("/v1/carts/{}/details", shopper.cart_id), details).await;
+    assert_eq!(problem(&late), "cart-checked-out");
+}
+
+#[actix_web::test]
 async fn a_declined_payment_cancels_the_order_and_gives_the_goods_back() {
     let app = shop().await;
     let shopper = Shopper::customer(&app, "17").await;

@@ -2,7 +2,7 @@
 
 use crate::client::is_transient;
 use crate::connection::{Connection, Reply, Request};
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,34 +18,29 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Without an answer for so long we give up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 
-const EMAIL: &str = r#"{"email":"ada@example.com"}"#;
-const ADDRESS: &str = r#"{"country":"GB","addressee":{"name":"Ada Lovelace","street":"12 St James's Square","town":"London","postcode":"SW1Y 4JH"}}"#;
-const SHIPPING: &str = r#"{"method":"standard"}"#;
+/// E-mail, address and shipping, as one form of a shop sends them.
+const DETAILS: &str = r#"{"email":"ada@example.com","shipping_address":{"country":"GB","addressee":{"name":"Ada Lovelace","street":"12 St James's Square","town":"London","postcode":"SW1Y 4JH"}},"shipping_method":"standard"}"#;
 
 /// One request of a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// With the first line.
     OpenCart,
     SetLine,
-    SetEmail,
-    SetAddress,
-    ChooseShipping,
+    SetDetails,
     /// Answered when the order is settled.
     CheckOut,
 }
 
 impl Step {
     /// In the order in which they are taken.
-    pub const ALL: [Step; 6] =
-        [Step::OpenCart, Step::SetLine, Step::SetEmail, Step::SetAddress, Step::ChooseShipping, Step::CheckOut];
+    pub const ALL: [Step; 4] = [Step::OpenCart, Step::SetLine, Step::SetDetails, Step::CheckOut];
 
     pub fn name(self) -> &'static str {
         match self {
-            Step::OpenCart => "open the cart",
-            Step::SetLine => "set a line",
-            Step::SetEmail => "e-mail",
-            Step::SetAddress => "shipping address",
-            Step::ChooseShipping => "shipping method",
+            Step::OpenCart => "open the cart with a line",
+            Step::SetLine => "set another line",
+            Step::SetDetails => "e-mail, address, shipping",
             Step::CheckOut => "check out, until settled",
         }
     }
@@ -91,16 +86,15 @@ impl Shopper {
     /// A cart that can be checked out.
     pub async fn fill(&mut self, lines: &[(&str, usize)]) -> anyhow::Result<Uuid> {
         let cart_id = Uuid::now_v7();
-        let open = format!(r#"{{"cart_id":"{cart_id}","currency":"GBP"}}"#);
+        let line = |(sku, quantity): &(&str, usize)| format!(r#"{{"sku":"{sku}","quantity":{quantity}}}"#);
+        let (first, others) = lines.split_first().context("nobody buys nothing")?;
+        let open = format!(r#"{{"cart_id":"{cart_id}","currency":"GBP","lines":[{}]}}"#, line(first));
         self.done(Step::OpenCart, "/v1/carts", &open).await?;
         let path = |part: &str| format!("/v1/carts/{cart_id}/{part}");
-        for (sku, quantity) in lines {
-            let line = format!(r#"{{"sku":"{sku}","quantity":{quantity}}}"#);
-            self.done(Step::SetLine, &path("lines"), &line).await?;
+        for other in others {
+            self.done(Step::SetLine, &path("lines"), &line(other)).await?;
         }
-        self.done(Step::SetEmail, &path("email"), EMAIL).await?;
-        self.done(Step::SetAddress, &path("shipping-address"), ADDRESS).await?;
-        self.done(Step::ChooseShipping, &path("shipping-method"), SHIPPING).await?;
+        self.done(Step::SetDetails, &path("details"), DETAILS).await?;
         Ok(cart_id)
     }
 

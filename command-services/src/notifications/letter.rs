@@ -124,12 +124,12 @@ impl Letter {
 /// Writes letters.
 pub struct Letters {
     log: Arc<Log>,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     names: Names,
 }
 
 impl Letters {
-    pub fn new(log: Arc<Log>, keyring: Keyring) -> Self {
+    pub fn new(log: Arc<Log>, keyring: Arc<Keyring>) -> Self {
         Self { names: Names::new(log.clone()), log, keyring }
     }
 
