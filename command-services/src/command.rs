@@ -5,6 +5,7 @@ use crate::carts::{
     AssignCart, ChooseCartShipping, MergeCart, OpenCart, SetCartBillingAddress, SetCartDetails, SetCartEmail,
     SetCartQuantity, SetCartShippingAddress,
 };
+use crate::categories::{CreateCategory, MoveCategory, RemoveCategory, RenameCategory};
 use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
 use crate::http::problem::{self, Kind};
@@ -12,7 +13,10 @@ use crate::orders::returns::{ReceiveReturn, RequestReturn};
 use crate::orders::shipping::{DeliverShipment, ShipOrder};
 use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
 use crate::payments::commands::{CapturePayment, RefundPayment, VoidPayment};
-use crate::products::{DescribeProduct, PriceProduct, RegisterProduct, WithdrawProduct};
+use crate::products::{
+    AddVariant, CategoriseProduct, DescribeProduct, ImportProduct, PriceProduct, PublishProduct, RegisterProduct,
+    RemoveVariant, SetAttributes, SetMedia, SetSlug, SetTaxClass, WithdrawProduct,
+};
 use crate::stock::{
     AdjustStock, ConfirmStock, CountStock, ExpireStock, LimitBackOrders, ReceiveStock, ReleaseStock, ReserveStock,
     ReturnStock, ShipStock, TransferStock,
@@ -97,7 +101,20 @@ commands! {
     "register-product" => RegisterProduct, EditCatalogue, "/v1/products", [product];
     "describe-product" => DescribeProduct, EditCatalogue, "/v1/products/{sku}/describe", [product];
     "price-product" => PriceProduct, EditCatalogue, "/v1/products/{sku}/price", [product];
+    "publish-product" => PublishProduct, EditCatalogue, "/v1/products/{sku}/publish", [product];
     "withdraw-product" => WithdrawProduct, EditCatalogue, "/v1/products/{sku}/withdraw", [product];
+    "add-variant" => AddVariant, EditCatalogue, "/v1/products/{sku}/variants", [product];
+    "remove-variant" => RemoveVariant, EditCatalogue, "/v1/products/{sku}/variants/remove", [product];
+    "set-slug" => SetSlug, EditCatalogue, "/v1/products/{sku}/slug", [product];
+    "set-tax-class" => SetTaxClass, EditCatalogue, "/v1/products/{sku}/tax-class", [product];
+    "set-attributes" => SetAttributes, EditCatalogue, "/v1/products/{sku}/attributes", [product];
+    "set-media" => SetMedia, EditCatalogue, "/v1/products/{sku}/media", [product];
+    "categorise-product" => CategoriseProduct, EditCatalogue, "/v1/products/{sku}/categories", [product, category];
+    "import-product" => ImportProduct, EditCatalogue, "/v1/products/{sku}/import", [product, category];
+    "create-category" => CreateCategory, EditCatalogue, "/v1/categories", [category];
+    "rename-category" => RenameCategory, EditCatalogue, "/v1/categories/{category}/rename", [category];
+    "move-category" => MoveCategory, EditCatalogue, "/v1/categories/{category}/move", [category];
+    "remove-category" => RemoveCategory, EditCatalogue, "/v1/categories/{category}/remove", [category];
     "receive-stock" => ReceiveStock, MoveStock, "/v1/stock/{sku}/receive", [stock];
     "adjust-stock" => AdjustStock, MoveStock, "/v1/stock/{sku}/adjust", [stock];
     "count-stock" => CountStock, MoveStock, "/v1/stock/{sku}/count", [stock];

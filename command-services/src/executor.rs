@@ -82,7 +82,7 @@ pub struct Context {
     /// The command itself, as the cause of its events.
     pub causation_id: Uuid,
     pub caller: Caller,
-    /// What the caller takes the command's first aggregate to be like; another is refused.
+    /// What the caller takes the command's own aggregate to be like; another is refused.
     pub expects: Expects,
     pub trace: TraceParent,
 }
@@ -112,7 +112,7 @@ impl Expects {
 /// A command that has been carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// Id of the command's first aggregate.
+    /// Id of the command's own aggregate: the first that it tells something.
     pub id: CompactString,
     /// Version of that aggregate after the command.
     pub version: i64,

@@ -5,6 +5,7 @@
 //! the [`processes`] do what follows from them, [`payments`] ask the providers, and [`notifications`] mail the customer.
 
 pub mod carts;
+pub mod categories;
 pub mod command;
 pub mod executor;
 pub mod http;

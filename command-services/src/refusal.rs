@@ -2,13 +2,16 @@
 
 use kontor_domain::cancellation::CancellationError;
 use kontor_domain::cart::CartError;
+use kontor_domain::category::CategoryError;
 use kontor_domain::order::OrderError;
 use kontor_domain::payment::PaymentError;
 use kontor_domain::pricing::PricingError;
 use kontor_domain::product::ProductError;
+use kontor_domain::sku::SkuError;
+use kontor_domain::slug::SlugError;
 use kontor_domain::stock::StockError;
 use kontor_domain::timer::TimerError;
-use kontor_domain::{Sku, SubjectId};
+use kontor_domain::{Sku, Slug, SubjectId};
 
 /// The refusal of one aggregate, with the id that the client needs to know which.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -18,6 +21,12 @@ pub enum Refusal {
     Stale { expected: Option<i64>, actual: i64 },
     #[error(transparent)]
     Product(#[from] ProductError),
+    #[error("{sku}: {error}")]
+    Sku { sku: Sku, error: SkuError },
+    #[error("{slug}: {error}")]
+    Slug { slug: Slug, error: SlugError },
+    #[error(transparent)]
+    Category(#[from] CategoryError),
     #[error("{sku}: {error}")]
     Stock { sku: Sku, error: StockError },
     #[error(transparent)]

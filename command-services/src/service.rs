@@ -26,9 +26,12 @@ use async_nats::jetstream;
 use chrono::TimeDelta;
 use kontor_domain::cancellation::Cancellation;
 use kontor_domain::cart::Cart;
+use kontor_domain::category::CategoryTree;
 use kontor_domain::order::Order;
 use kontor_domain::payment::Payment;
 use kontor_domain::product::Product;
+use kontor_domain::sku::SkuClaim;
+use kontor_domain::slug::SlugClaim;
 use kontor_domain::stock::Stock;
 use kontor_domain::timer::Timer;
 use kontor_event_schemas::upcast;
@@ -226,6 +229,9 @@ async fn open_executor(settings: &Settings) -> Result<Arc<Executor>> {
         .context("log.url (KONTOR_LOG__URL): the log cannot be opened; is it migrated?")?;
     let executor = Executor::new(log, open_shop(settings)?, settings.executor.clone())
         .serving::<Product>()
+        .serving::<SkuClaim>()
+        .serving::<SlugClaim>()
+        .serving::<CategoryTree>()
         .serving::<Stock>()
         .serving::<Cart>()
         .serving::<Order>()

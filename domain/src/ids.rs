@@ -15,6 +15,10 @@ pub enum IdError {
     Character { found: char },
     #[error("must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
     Uuid,
+    #[error("must consist of a-z, 0-9 and '-', has '{found}'")]
+    SlugCharacter { found: char },
+    #[error("must not begin or end with '-'")]
+    SlugEdge,
 }
 
 /// An id that the business gives: it appears in paths, so only characters that need no escaping there.
@@ -126,9 +130,79 @@ business_id! {
     TaxClass
 }
 
+business_id! {
+    /// A category of products.
+    CategoryId
+}
+business_id! {
+    /// A tree of categories.
+    CategoryTreeId
+}
+business_id! {
+    /// In what the variants of a product differ, such as `size`.
+    OptionName
+}
+business_id! {
+    /// What is said of a product, such as `material`.
+    AttributeName
+}
+
+impl CategoryTreeId {
+    /// The one tree that there is.
+    pub const MAIN: CategoryTreeId = CategoryTreeId(CompactString::const_new("main"));
+}
+
 impl TaxClass {
-    /// Of what is not said to be of another class.
+    /// Of what nobody has said otherwise.
     pub const STANDARD: TaxClass = TaxClass(CompactString::const_new("standard"));
+}
+
+impl Default for TaxClass {
+    fn default() -> Self {
+        Self::STANDARD
+    }
+}
+
+/// What names a page in its address, such as `enamel-mug`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("maxLength" = 64, "pattern" = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")))]
+#[serde(transparent)]
+pub struct Slug(#[cfg_attr(feature = "schema", schemars(with = "String"))] CompactString);
+
+impl Slug {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Slug {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.is_empty() || text.len() > 64 {
+            return Err(IdError::Length { length: text.chars().count() });
+        }
+        if let Some(found) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+            return Err(IdError::SlugCharacter { found });
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(IdError::SlugEdge);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Slug {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        CompactString::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl LocationId {
@@ -185,6 +259,14 @@ mod tests {
         assert_eq!("".parse::<Sku>(), Err(IdError::Length { length: 0 }));
         assert_eq!("a/b".parse::<Sku>(), Err(IdError::Character { found: '/' }));
         assert_eq!("x".repeat(65).parse::<Sku>(), Err(IdError::Length { length: 65 }));
+    }
+
+    #[test]
+    fn a_slug_is_lower_case() {
+        assert_eq!("enamel-mug-2".parse::<Slug>().map(|slug| slug.to_string()), Ok("enamel-mug-2".to_owned()));
+        assert_eq!("".parse::<Slug>(), Err(IdError::Length { length: 0 }));
+        assert_eq!("Mug".parse::<Slug>(), Err(IdError::SlugCharacter { found: 'M' }));
+        assert_eq!("mug-".parse::<Slug>(), Err(IdError::SlugEdge));
     }
 
     #[test]

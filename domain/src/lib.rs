@@ -5,6 +5,7 @@
 
 pub mod cancellation;
 pub mod cart;
+pub mod category;
 pub mod ids;
 pub mod money;
 pub mod order;
@@ -14,6 +15,8 @@ pub mod pricing;
 pub mod processes;
 pub mod product;
 pub mod quantity;
+pub mod sku;
+pub mod slug;
 pub mod stock;
 pub mod text;
 pub mod timer;
@@ -22,8 +25,8 @@ pub mod timer;
 mod scenario;
 
 pub use ids::{
-    AttemptId, CancellationId, CartId, CustomerId, LocationId, OrderId, PaymentId, ReturnId, ShipmentId,
-    ShippingMethodId, Sku, SubjectId, TaxClass,
+    AttemptId, AttributeName, CancellationId, CartId, CategoryId, CategoryTreeId, CustomerId, LocationId, OptionName,
+    OrderId, PaymentId, ReturnId, ShipmentId, ShippingMethodId, Sku, Slug, SubjectId, TaxClass,
 };
 pub use money::{Currency, Money};
 pub use quantity::Quantity;

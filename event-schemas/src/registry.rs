@@ -3,24 +3,40 @@
 use cqrs_es::Aggregate;
 use kontor_domain::cancellation::{Cancellation, CancellationEvent};
 use kontor_domain::cart::{Cart, CartEvent};
+use kontor_domain::category::{CategoryEvent, CategoryTree};
 use kontor_domain::ids::IdError;
 use kontor_domain::order::{Order, OrderEvent};
 use kontor_domain::payment::{Payment, PaymentEvent};
 use kontor_domain::product::{Product, ProductEvent};
+use kontor_domain::sku::{SkuClaim, SkuEvent};
+use kontor_domain::slug::{SlugClaim, SlugEvent};
 use kontor_domain::stock::{Stock, StockEvent};
 use kontor_domain::timer::{Timer, TimerEvent};
-use kontor_domain::{CancellationId, CartId, OrderId, PaymentId, Sku};
+use kontor_domain::{CancellationId, CartId, CategoryTreeId, OrderId, PaymentId, Sku, Slug};
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
 /// Types of aggregate, as they stand in the log.
-pub const AGGREGATES: [&str; 7] =
-    [Product::TYPE, Stock::TYPE, Cart::TYPE, Order::TYPE, Payment::TYPE, Timer::TYPE, Cancellation::TYPE];
+pub const AGGREGATES: [&str; 10] = [
+    Product::TYPE,
+    SkuClaim::TYPE,
+    SlugClaim::TYPE,
+    CategoryTree::TYPE,
+    Stock::TYPE,
+    Cart::TYPE,
+    Order::TYPE,
+    Payment::TYPE,
+    Timer::TYPE,
+    Cancellation::TYPE,
+];
 
 /// An event with the aggregate it belongs to, decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     Product(Sku, ProductEvent),
+    Sku(Sku, SkuEvent),
+    Slug(Slug, SlugEvent),
+    Category(CategoryTreeId, CategoryEvent),
     Stock(Sku, StockEvent),
     Cart(CartId, CartEvent),
     Order(OrderId, OrderEvent),
@@ -46,6 +62,11 @@ impl Fact {
     pub fn decode(aggregate_type: &str, aggregate_id: &str, payload: &[u8]) -> Result<Self, DecodeError> {
         match aggregate_type {
             Product::TYPE => event::<Product, _>(aggregate_id, payload).map(|(id, event)| Fact::Product(id, event)),
+            SkuClaim::TYPE => event::<SkuClaim, _>(aggregate_id, payload).map(|(id, event)| Fact::Sku(id, event)),
+            SlugClaim::TYPE => event::<SlugClaim, _>(aggregate_id, payload).map(|(id, event)| Fact::Slug(id, event)),
+            CategoryTree::TYPE => {
+                event::<CategoryTree, _>(aggregate_id, payload).map(|(id, event)| Fact::Category(id, event))
+            }
             Stock::TYPE => event::<Stock, _>(aggregate_id, payload).map(|(id, event)| Fact::Stock(id, event)),
             Cart::TYPE => event::<Cart, _>(aggregate_id, payload).map(|(id, event)| Fact::Cart(id, event)),
             Order::TYPE => event::<Order, _>(aggregate_id, payload).map(|(id, event)| Fact::Order(id, event)),

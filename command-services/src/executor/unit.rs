@@ -36,6 +36,8 @@ pub struct Unit<'e> {
     /// Whether a stream that should be new must be read first, since it was not new the last time.
     distrustful: bool,
     held: Vec<Box<dyn Held>>,
+    /// Place among the held of the command's own aggregate: the first that is told something, not only looked at.
+    own: Option<usize>,
 }
 
 /// One aggregate within the unit, whatever its type.
@@ -61,7 +63,7 @@ struct Holding<A: Aggregate> {
 
 impl<'e> Unit<'e> {
     pub(super) fn new(executor: &'e Executor, context: &'e Context, distrustful: bool) -> Self {
-        Self { executor, context, distrustful, held: Vec::new() }
+        Self { executor, context, distrustful, held: Vec::new(), own: None }
     }
 
     /// Who asks.
@@ -111,6 +113,7 @@ impl<'e> Unit<'e> {
     where
         A: Aggregate<Services = ()> + Clone + 'static,
     {
+        self.own.get_or_insert(at);
         let context = self.context;
         let holding = self.holding::<A>(at);
         if holding.before.is_none() {
@@ -155,9 +158,9 @@ impl<'e> Unit<'e> {
         self.held[at].as_any().downcast_mut().expect("a stream's type names the type of its aggregate")
     }
 
-    /// Version of the command's first aggregate before the command; 0: it does not exist.
+    /// Version of the command's own aggregate before the command; 0: it does not exist.
     pub(super) fn version_before(&self) -> i64 {
-        self.held.first().map_or(0, |held| held.version_before())
+        self.held.get(self.own.unwrap_or(0)).map_or(0, |held| held.version_before())
     }
 
     /// Leaves the aggregates as they were.
@@ -177,10 +180,11 @@ impl<'e> Unit<'e> {
         if refusal.is_some() {
             self.undo();
         }
-        let first = self.held.first().expect("a command concerns an aggregate");
-        let id = CompactString::from(first.stream().aggregate_id.as_str());
+        let own = self.own.unwrap_or(0);
+        let id = self.held.get(own).expect("a command concerns an aggregate").stream().aggregate_id.clone();
         let read = self.held.iter().map(|held| held.read()).collect();
-        let streams: Vec<_> = self.held.iter_mut().map(|held| held.append()).collect();
+        let mut streams: Vec<_> = self.held.iter_mut().map(|held| held.append()).collect();
+        streams[..=own].rotate_right(1); // The key leads to the first.
         let changed = streams.iter().any(|of_stream| !of_stream.events.is_empty());
         let pending = match self.executor.log.submit(Append { key: self.context.key, streams }) {
             Ok(pending) => pending,

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub mod cart;
+pub mod category;
 pub mod general;
 mod kind;
 pub mod notification;
@@ -108,6 +109,9 @@ impl From<Refusal> for Problem {
                 general::STALE_VERSION.problem(detail).with("expected", expected).with("actual", actual)
             }
             Refusal::Product(error) => product::problem(error, detail),
+            Refusal::Sku { sku, error } => product::of_sku(error, detail).with("sku", sku),
+            Refusal::Slug { slug, error } => product::of_slug(error, detail).with("slug", slug),
+            Refusal::Category(error) => category::problem(error, detail),
             Refusal::Stock { sku, error } => stock::problem(error, detail).with("sku", sku),
             Refusal::Order(error) => order::problem(error, detail),
             Refusal::Payment(error) => payment::problem(error, detail),

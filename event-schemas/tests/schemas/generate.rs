@@ -3,9 +3,12 @@
 use cqrs_es::Aggregate;
 use kontor_domain::cancellation::Cancellation;
 use kontor_domain::cart::Cart;
+use kontor_domain::category::CategoryTree;
 use kontor_domain::order::Order;
 use kontor_domain::payment::Payment;
 use kontor_domain::product::Product;
+use kontor_domain::sku::SkuClaim;
+use kontor_domain::slug::SlugClaim;
 use kontor_domain::stock::Stock;
 use kontor_domain::timer::Timer;
 use schemars::JsonSchema;
@@ -23,6 +26,9 @@ pub struct EventSchema {
 /// Every event there is, in the order of their declaration.
 pub fn event_schemas() -> Vec<EventSchema> {
     let mut schemas = of::<Product>();
+    schemas.extend(of::<SkuClaim>());
+    schemas.extend(of::<SlugClaim>());
+    schemas.extend(of::<CategoryTree>());
     schemas.extend(of::<Stock>());
     schemas.extend(of::<Cart>());
     schemas.extend(of::<Order>());

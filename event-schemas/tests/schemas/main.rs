@@ -11,8 +11,9 @@ use generate::{event_schemas, schema_of};
 use jsonschema::Validator;
 use kontor_domain::order::OrderNumber;
 use kontor_domain::personal::CountryCode;
+use kontor_domain::product::{Decimal, HttpsUrl};
 use kontor_domain::text::{Name, Text};
-use kontor_domain::{Currency, OrderId, Quantity, Sku};
+use kontor_domain::{Currency, OrderId, Quantity, Sku, Slug};
 use kontor_event_schemas::registry::AGGREGATES;
 use kontor_event_schemas::{Fact, RecordedEvent, subject::subject, upcast};
 use schemars::JsonSchema;
@@ -124,6 +125,30 @@ fn the_schemas_state_the_bounds_of_the_parsers() {
     ]);
     agree::<Sku>(["85123A", "a.b_c-D", "", "a/b", " a", "ä"].map(Value::from));
     agree::<Sku>([64, 65].map(|length| "x".repeat(length).into()));
+    agree::<Slug>(["enamel-mug-2", "a", "", "-a", "a-", "A", "a b", "a--b", "ä"].map(Value::from));
+    agree::<Slug>([64, 65].map(|length| "x".repeat(length).into()));
+    agree::<Decimal>(["0", "-0.50", "12.50", "", "-", ".5", "1.", "01", "1e3", "+1", "-00"].map(Value::from));
+    agree::<Decimal>([18, 19].map(|length| "9".repeat(length).into()));
+    agree::<Decimal>([18, 19].map(|length| format!("0.{}", "9".repeat(length)).into()));
+    agree::<HttpsUrl>(
+        [
+            "https://a",
+            "https://a.b-c:8443/d%20e.jpg?f=(1)#[g]",
+            "https://a?b",
+            "http://a",
+            "https://",
+            "https:///a",
+            "https://a:b",
+            "https://a:",
+            "https://a:123456",
+            "https://u@a",
+            "https://a/b c",
+            "https://a/\"",
+            "https://a/ä",
+        ]
+        .map(Value::from),
+    );
+    agree::<HttpsUrl>([2_038, 2_039].map(|length| format!("https://a/{}", "x".repeat(length)).into()));
     agree::<OrderId>([ID, &ID.replace('-', ""), "", "01890a5d"].map(Value::from));
     agree::<OrderNumber>(["AZF9-R9XZ-8KZK", "AZF9-R9XZ", "AZFU-R9XZ-8KZK"].map(Value::from));
     agree::<Currency>(["GBP", "gbp", "GB", "GBPX", ""].map(Value::from));
@@ -179,6 +204,9 @@ fn written(fact: &Fact) -> (String, String, Value) {
     }
     match fact {
         Fact::Product(_, event) => of(event),
+        Fact::Sku(_, event) => of(event),
+        Fact::Slug(_, event) => of(event),
+        Fact::Category(_, event) => of(event),
         Fact::Stock(_, event) => of(event),
         Fact::Cart(_, event) => of(event),
         Fact::Order(_, event) => of(event),

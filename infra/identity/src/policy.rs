@@ -75,7 +75,7 @@ macro_rules! policy {
 policy! {
     /// Products as customers see them.
     ReadCatalogue, "read-catalogue" => [Guest, Customer, Analyst, Warehouse, Staff, Admin];
-    /// Register, describe, price and withdraw products.
+    /// Register, describe, price, categorise and withdraw products; plant the tree of categories.
     EditCatalogue, "edit-catalogue" => [Staff, Admin];
     /// Receive, reserve, release and ship goods.
     MoveStock, "move-stock" => [Warehouse, Staff, Admin];

@@ -54,6 +54,7 @@ impl<'a> Changes<'a> {
                 Fact::Cancellation(id, CancellationEvent::Booked(cancellation)) => {
                     changes.booked.insert(id.0, (cancellation, position));
                 }
+                Fact::Sku(..) | Fact::Slug(..) | Fact::Category(..) => {} // Of the catalogue only.
                 Fact::Product(..) | Fact::Stock(..) => {} // An order says by itself what was sold at which price.
                 Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // What comes of them is an order's event.
             }

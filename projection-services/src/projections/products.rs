@@ -57,6 +57,7 @@ impl<'a> Changes<'a> {
                 }
                 Fact::Order(..) | Fact::Cancellation(..) => {} // Their goods are stock events of their own.
                 Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // They move no goods.
+                Fact::Sku(..) | Fact::Slug(..) | Fact::Category(..) => {}
             }
         }
         changes
@@ -66,11 +67,20 @@ impl<'a> Changes<'a> {
 impl ProductChange {
     fn fold(&mut self, event: &ProductEvent) {
         match event {
-            ProductEvent::Registered { name, description } | ProductEvent::Described { name, description } => {
+            ProductEvent::Registered { name, description, .. } | ProductEvent::Described { name, description } => {
                 self.words = Some((name.clone(), description.clone()));
             }
             ProductEvent::Priced { price, .. } => self.price = Some(*price),
             ProductEvent::Withdrawn { .. } => self.withdrawn = true,
+            ProductEvent::Published { .. }
+            | ProductEvent::VariantAdded { .. }
+            | ProductEvent::VariantRemoved { .. }
+            | ProductEvent::VariantPriced { .. }
+            | ProductEvent::SlugSet { .. }
+            | ProductEvent::TaxClassSet { .. }
+            | ProductEvent::AttributesSet { .. }
+            | ProductEvent::MediaSet { .. }
+            | ProductEvent::Categorised { .. } => {} // Not shown yet.
         }
     }
 }

@@ -88,7 +88,7 @@ impl Trade {
         let sku = self.sku();
         let name = Name::new(&format!("MUG no. {}", self.random.random_range(0..100))).expect("a valid name");
         let command = match self.random.random_range(0..10) {
-            0..4 => ProductCommand::Register { name, description: None },
+            0..4 => ProductCommand::Register { name, description: None, draft: false },
             4..6 => ProductCommand::Describe { name, description: None },
             6..9 => ProductCommand::Price { price: Money::new(self.random.random_range(1..900), Currency::GBP) },
             _ => ProductCommand::Withdraw { reason: Reason::new("broken").expect("a valid reason") },

@@ -110,7 +110,7 @@ fn fold(views: &mut Views, position: i64, fact: Fact) {
             let row = views.products.entry(sku.to_string()).or_default();
             (row.sku, row.product_position) = (sku.to_string(), position);
             match event {
-                ProductEvent::Registered { name, description } | ProductEvent::Described { name, description } => {
+                ProductEvent::Registered { name, description, .. } | ProductEvent::Described { name, description } => {
                     row.name = Some(name.to_string());
                     row.description = description.map(|text| text.to_string());
                 }
@@ -119,6 +119,7 @@ fn fold(views: &mut Views, position: i64, fact: Fact) {
                     row.currency = Some(price.currency.to_string());
                 }
                 ProductEvent::Withdrawn { .. } => row.withdrawn = true,
+                event => panic!("this trade has no such event: {event:?}"),
             }
         }
         Fact::Stock(sku, event) => {
@@ -192,6 +193,7 @@ fn fold(views: &mut Views, position: i64, fact: Fact) {
             live_on(row, views.to_ship.get_mut(&id.0).expect("as above"), event);
         }
         Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // In neither view.
+        Fact::Sku(..) | Fact::Slug(..) | Fact::Category(..) => {}
         Fact::Cancellation(id, CancellationEvent::Booked(booked)) => {
             let row = DocumentRow {
                 id: id.0,

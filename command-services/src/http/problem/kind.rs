@@ -1,6 +1,6 @@
 //! The catalogue: what types of problem there are. A problem is made from a row of it, so none has another type.
 
-use super::{Problem, cart, general, notification, order, payment, product, stock, webhook};
+use super::{Problem, cart, category, general, notification, order, payment, product, stock, webhook};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -9,7 +9,7 @@ const TYPES: &str = "https://kontor.dev/problems/";
 
 /// The tables, one a file.
 pub const CATALOGUE: &[&[&Kind]] =
-    &[general::ALL, product::ALL, stock::ALL, cart::ALL, order::ALL, payment::ALL, webhook::ALL, notification::ALL];
+    &[general::ALL, product::ALL, category::ALL, stock::ALL, cart::ALL, order::ALL, payment::ALL, webhook::ALL, notification::ALL];
 
 /// One type of problem: a row of a table.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
