@@ -1,14 +1,24 @@
 //! What can be asked, as OpenAPI 3.1: made from the functions that answer.
 
 use crate::problem::Problem;
-use crate::{orders, positions, products, reports};
+use crate::{categories, orders, positions, products, reports};
 use actix_web::HttpResponse;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Kontor queries", description = "Answers from the read models; see the README of query-api."),
-    paths(products::list, products::one, orders::list, orders::one, reports::sales, positions::all)
+    paths(
+        products::list,
+        products::one,
+        products::by_slug,
+        products::in_full,
+        categories::tree,
+        orders::list,
+        orders::one,
+        reports::sales,
+        positions::all
+    )
 )]
 struct Document;
 
@@ -71,7 +81,7 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).expect("a document has a JSON form");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 6);
+        assert_eq!(paths.len(), 9);
         for (path, operations) in paths {
             let answers = operations["get"]["responses"].as_object().unwrap_or_else(|| panic!("{path} has no answers"));
             for status in ["200", "400", "503"] {

@@ -3,7 +3,7 @@
 use crate::consistency::Positions;
 use crate::problem::Problem;
 use crate::settings::QuerySettings;
-use crate::{callers, openapi, orders, positions, products, replica, reports};
+use crate::{callers, categories, openapi, orders, positions, products, replica, reports};
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
@@ -102,6 +102,9 @@ fn configure(config: &mut ServiceConfig) {
     let queries = [
         ("/v1/products", Permission::ReadCatalogue, web::get().to(products::list)),
         ("/v1/products/{sku}", Permission::ReadCatalogue, web::get().to(products::one)),
+        ("/v1/products/by-slug/{slug}", Permission::ReadCatalogue, web::get().to(products::by_slug)),
+        ("/v1/catalogue", Permission::EditCatalogue, web::get().to(products::in_full)),
+        ("/v1/categories", Permission::ReadCatalogue, web::get().to(categories::tree)),
         ("/v1/orders", Permission::ReadOrders, web::get().to(orders::list)),
         ("/v1/orders/{order_id}", Permission::ReadOrders, web::get().to(orders::one)),
         ("/v1/reports/sales", Permission::ReadReports, web::get().to(reports::sales)),

@@ -1,25 +1,41 @@
-//! `products`: each product as customers see it, with its stock. One Postgres row a SKU.
+//! `products`: each product as customers see it, with its stock. One Postgres row a SKU; beside them the variants, and the
+//! tree of categories.
+
+mod categories;
+mod variants;
 
 use crate::runtime::{ApplyError, Event, Projection};
+use categories::{CategoryChanges, write_memberships};
 use cqrs_es::Aggregate;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kontor_domain::product::{Product, ProductEvent};
+use kontor_domain::category::CategoryTree;
+use kontor_domain::product::{Attributes, Medium, Product, ProductEvent};
 use kontor_domain::stock::{Stock, StockEvent};
 use kontor_domain::text::{Description, Name};
-use kontor_domain::{Money, Quantity, Sku};
+use kontor_domain::{CategoryId, Money, Quantity, Sku, Slug, TaxClass};
 use kontor_event_schemas::Fact;
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use variants::{Prices, VariantChanges, json};
 
 pub struct Products;
 
 /// What a batch changes of one product. `None`: left as it is.
 #[derive(Debug, Default, PartialEq)]
-struct ProductChange {
-    words: Option<(Name, Option<Description>)>,
+struct ProductChange<'a> {
+    words: Option<(&'a Name, Option<&'a Description>)>,
+    draft: Option<bool>,
+    /// The one set last.
     price: Option<Money>,
+    /// Those that were set; others are left as they are.
+    prices: Prices,
     withdrawn: bool,
+    slug: Option<&'a Slug>,
+    tax_class: Option<&'a TaxClass>,
+    categories: Option<BTreeSet<&'a CategoryId>>,
+    attributes: Option<&'a Attributes>,
+    media: Option<&'a [Medium]>,
     /// Of the last product event in the batch.
     position: i64,
 }
@@ -36,7 +52,9 @@ struct StockChange {
 /// The rows that a batch writes, each once. Sorted, so that they are locked and written in the order of the index.
 #[derive(Debug, Default, PartialEq)]
 struct Changes<'a> {
-    products: BTreeMap<&'a Sku, ProductChange>,
+    categories: CategoryChanges<'a>,
+    products: BTreeMap<&'a Sku, ProductChange<'a>>,
+    variants: VariantChanges<'a>,
     stock: BTreeMap<&'a Sku, StockChange>,
 }
 
@@ -47,8 +65,8 @@ impl<'a> Changes<'a> {
             match fact {
                 Fact::Product(sku, event) => {
                     let change = changes.products.entry(sku).or_default();
-                    change.fold(event);
                     change.position = *position;
+                    change.fold(sku, event, &mut changes.variants);
                 }
                 Fact::Stock(sku, event) => {
                     let change = changes.stock.entry(sku).or_default();
@@ -57,30 +75,43 @@ impl<'a> Changes<'a> {
                 }
                 Fact::Order(..) | Fact::Cancellation(..) => {} // Their goods are stock events of their own.
                 Fact::Cart(..) | Fact::Payment(..) | Fact::Timer(..) => {} // They move no goods.
-                Fact::Sku(..) | Fact::Slug(..) | Fact::Category(..) => {}
+                Fact::Category(_, event) => {
+                    if let Some(gone) = changes.categories.fold(event, *position) {
+                        for categories in changes.products.values_mut().filter_map(|change| change.categories.as_mut())
+                        {
+                            categories.remove(gone);
+                        }
+                    }
+                }
+                Fact::Sku(..) | Fact::Slug(..) => {} // The product's own events say it.
             }
         }
         changes
     }
 }
 
-impl ProductChange {
-    fn fold(&mut self, event: &ProductEvent) {
+impl<'a> ProductChange<'a> {
+    fn fold(&mut self, sku: &'a Sku, event: &'a ProductEvent, variants: &mut VariantChanges<'a>) {
         match event {
-            ProductEvent::Registered { name, description, .. } | ProductEvent::Described { name, description } => {
-                self.words = Some((name.clone(), description.clone()));
+            ProductEvent::Registered { name, description, draft } => {
+                self.words = Some((name, description.as_ref()));
+                self.draft = Some(*draft);
             }
-            ProductEvent::Priced { price, .. } => self.price = Some(*price),
+            ProductEvent::Described { name, description } => self.words = Some((name, description.as_ref())),
+            ProductEvent::Priced { price, .. } => {
+                self.price = Some(*price);
+                self.prices.insert(price.currency.to_string(), price.amount_minor);
+            }
+            ProductEvent::Published { .. } => self.draft = Some(false),
             ProductEvent::Withdrawn { .. } => self.withdrawn = true,
-            ProductEvent::Published { .. }
-            | ProductEvent::VariantAdded { .. }
-            | ProductEvent::VariantRemoved { .. }
-            | ProductEvent::VariantPriced { .. }
-            | ProductEvent::SlugSet { .. }
-            | ProductEvent::TaxClassSet { .. }
-            | ProductEvent::AttributesSet { .. }
-            | ProductEvent::MediaSet { .. }
-            | ProductEvent::Categorised { .. } => {} // Not shown yet.
+            ProductEvent::VariantAdded { sku: variant, options } => variants.add(sku, variant, options),
+            ProductEvent::VariantRemoved { sku: variant } => variants.remove(sku, variant),
+            ProductEvent::VariantPriced { sku: variant, price, .. } => variants.price(variant, *price),
+            ProductEvent::SlugSet { slug, .. } => self.slug = Some(slug),
+            ProductEvent::TaxClassSet { tax_class, .. } => self.tax_class = Some(tax_class),
+            ProductEvent::AttributesSet { attributes } => self.attributes = Some(attributes),
+            ProductEvent::MediaSet { media } => self.media = Some(media),
+            ProductEvent::Categorised { categories } => self.categories = Some(categories.iter().collect()),
         }
     }
 }
@@ -113,15 +144,23 @@ impl Projection for Products {
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {
-        &[Product::TYPE, Stock::TYPE]
+        &[Product::TYPE, Stock::TYPE, CategoryTree::TYPE]
     }
 
     fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>> {
         async move {
             let changes = Changes::of(events);
+            changes.categories.write(view).await?;
             if !changes.products.is_empty() {
                 write_products(view, &changes.products).await?;
+                let memberships: Vec<_> = changes
+                    .products
+                    .iter()
+                    .filter_map(|(sku, change)| Some((*sku, change.categories.as_ref()?)))
+                    .collect();
+                write_memberships(view, &memberships).await?;
             }
+            changes.variants.write(view).await?;
             if !changes.stock.is_empty() {
                 write_stock(view, &changes.stock).await?;
             }
@@ -131,37 +170,73 @@ impl Projection for Products {
     }
 }
 
-async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, ProductChange>) -> sqlx::Result<()> {
+async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, ProductChange<'_>>) -> sqlx::Result<()> {
     let skus: Vec<_> = changes.keys().map(|sku| sku.as_str()).collect();
     let changes = || changes.values();
-    let words = || changes().map(|change| change.words.as_ref());
+    let words = || changes().map(|change| change.words);
     let names: Vec<_> = words().map(|words| words.map(|(name, _)| name.as_str())).collect();
-    let descriptions: Vec<_> =
-        words().map(|words| words.and_then(|(_, text)| text.as_ref()).map(Description::as_str)).collect();
-    let prices: Vec<_> = changes().map(|change| change.price.map(|price| price.amount_minor)).collect();
+    let descriptions: Vec<_> = words().map(|words| words.and_then(|(_, text)| text).map(Description::as_str)).collect();
+    let amounts: Vec<_> = changes().map(|change| change.price.map(|price| price.amount_minor)).collect();
     let currencies: Vec<_> = changes().map(|change| change.price.as_ref().map(|price| price.currency.code())).collect();
     let withdrawn: Vec<_> = changes().map(|change| change.withdrawn).collect();
     let positions: Vec<_> = changes().map(|change| change.position).collect();
+    let drafts: Vec<_> = changes().map(|change| change.draft).collect();
+    let slugs: Vec<_> = changes().map(|change| change.slug.map(Slug::as_str)).collect();
+    let tax_classes: Vec<_> = changes().map(|change| change.tax_class.map(TaxClass::as_str)).collect();
+    let prices: Vec<_> = changes().map(|change| json(&change.prices)).collect();
+    let categories: Vec<_> = changes().map(|change| change.categories.as_ref().map(json)).collect();
+    let attributes: Vec<_> = changes().map(|change| change.attributes.map(json)).collect();
+    let media: Vec<_> = changes().map(|change| change.media.map(|media| json(&media))).collect();
+    // What is null is left as it is, so what is new needs its default: nulls would not be let in.
     sqlx::query(
-        "insert into projections.products as p
-             (sku, name, description, price_minor, currency, withdrawn, product_position)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::bigint[])
-         on conflict (sku) do update set
-             name = coalesce(excluded.name, p.name),
-             description = case when excluded.name is null then p.description else excluded.description end,
-             price_minor = coalesce(excluded.price_minor, p.price_minor),
-             currency = coalesce(excluded.currency, p.currency),
-             withdrawn = p.withdrawn or excluded.withdrawn,
-             product_position = excluded.product_position
-         where p.product_position < excluded.product_position",
+        "with c as (
+             select sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
+                 prices::jsonb, attributes::json, media::json,
+                 case when categories is not null then array(select json_array_elements_text(categories::json)) end
+                     as categories
+             from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::bigint[],
+                     $8::bool[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+                 as c (sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
+                     prices, categories, attributes, media)
+         ), updated as (
+             update projections.products as p set
+                 name = coalesce(c.name, p.name),
+                 description = case when c.name is null then p.description else c.description end,
+                 price_minor = coalesce(c.price_minor, p.price_minor),
+                 currency = coalesce(c.currency, p.currency),
+                 withdrawn = p.withdrawn or c.withdrawn,
+                 draft = coalesce(c.draft, p.draft),
+                 slug = coalesce(c.slug, p.slug),
+                 tax_class = coalesce(c.tax_class, p.tax_class),
+                 prices = p.prices || c.prices,
+                 categories = coalesce(c.categories, p.categories),
+                 attributes = coalesce(c.attributes, p.attributes),
+                 media = coalesce(c.media, p.media),
+                 product_position = c.position
+             from c where p.sku = c.sku and p.product_position < c.position
+         )
+         insert into projections.products (sku, name, description, price_minor, currency, withdrawn, product_position,
+             draft, slug, tax_class, prices, categories, attributes, media)
+         select sku, name, description, price_minor, currency, withdrawn, position, coalesce(draft, false), slug,
+             coalesce(tax_class, 'standard'), prices, coalesce(categories, '{}'), coalesce(attributes, '{}'),
+             coalesce(media, '[]')
+         from c
+         on conflict (sku) do nothing",
     )
     .bind(skus)
     .bind(names)
     .bind(descriptions)
-    .bind(prices)
+    .bind(amounts)
     .bind(currencies)
     .bind(withdrawn)
     .bind(positions)
+    .bind(drafts)
+    .bind(slugs)
+    .bind(tax_classes)
+    .bind(prices)
+    .bind(categories)
+    .bind(attributes)
+    .bind(media)
     .execute(view)
     .await?;
     Ok(())

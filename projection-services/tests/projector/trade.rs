@@ -197,7 +197,7 @@ pub fn moment(seconds: i64) -> chrono::DateTime<chrono::Utc> {
 }
 
 /// Has the aggregate decide, as the executor does; a refusal leads to nothing.
-fn decide<A: Aggregate<Services = ()>>(state: &mut A, aggregate_id: String, command: A::Command) -> Decided {
+pub fn decide<A: Aggregate<Services = ()>>(state: &mut A, aggregate_id: String, command: A::Command) -> Decided {
     // Unconstrained, as the sink's locks would at some time wait for the tokio task around us to yield.
     let events = futures::executor::block_on(tokio::task::unconstrained(async {
         let sink = EventSink::default();

@@ -3,6 +3,7 @@
 mod api;
 mod callers;
 mod checkout;
+mod catalogue;
 mod consistency;
 mod docs;
 mod orders;

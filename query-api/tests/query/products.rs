@@ -14,7 +14,8 @@ async fn a_product_is_answered_with_its_stock_and_its_position() {
     let answer = api.ok("/v1/products/85048").await;
     let mug = json!({
         "sku": "85048", "name": "MUG", "description": "A white mug", "price": {"amount_minor": 695, "currency": "GBP"},
-        "withdrawn": false, "on_hand": 12, "available": 9,
+        "withdrawn": false, "on_hand": 12, "available": 9, "status": "published", "slug": null, "prices": [],
+        "categories": [], "variant_count": 0, "tax_class": "standard", "attributes": {}, "media": [], "variants": [],
     });
     assert_eq!(answer.body, mug);
     assert_eq!(answer.position(), 21);

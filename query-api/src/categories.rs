@@ -1,0 +1,79 @@
+//! The tree of categories.
+
+use crate::consistency::{MinPosition, POSITION, Positions};
+use crate::openapi::{MinPositionHeader, Refused};
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use sqlx::{PgPool, Row};
+use std::collections::HashMap;
+use utoipa::ToSchema;
+
+/// All categories.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CategoryTree {
+    /// The position of the log up to which the tree is true.
+    pub position: i64,
+    /// Those at the top, by name.
+    pub categories: Vec<Category>,
+}
+
+/// A category with those below it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Category {
+    pub category: String,
+    pub name: String,
+    pub slug: String,
+    /// Right below it, by name.
+    #[schema(no_recursion)]
+    pub categories: Vec<Category>,
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/categories",
+    params(MinPositionHeader),
+    responses((status = 200, body = CategoryTree, headers(("Kontor-Position" = i64))), Refused)
+)]
+/// The tree of categories, whole.
+pub async fn tree(
+    request: HttpRequest,
+    min: MinPosition,
+    replica: Data<PgPool>,
+    positions: Data<Positions>,
+) -> Result<HttpResponse, Problem> {
+    Parameters::of(&request, &[])?;
+    let find = async || {
+        let rows = sqlx::query(
+            "select coalesce(c.position, 0) as reached, t.category, t.name, t.slug, t.parent
+             from (select 1) as always
+             left join projections.checkpoints c on c.projection = 'products'
+             left join projections.categories t on true
+             order by t.name, t.category",
+        )
+        .fetch_all(&**replica)
+        .await?;
+        let mut below: HashMap<Option<String>, Vec<Category>> = HashMap::new();
+        for row in &rows {
+            if let Some(category) = row.try_get("category")? {
+                let (name, slug) = (row.try_get("name")?, row.try_get("slug")?);
+                let category = Category { category, name, slug, categories: vec![] };
+                below.entry(row.try_get("parent")?).or_default().push(category);
+            }
+        }
+        Ok((rows[0].try_get("reached")?, under(None, &mut below)))
+    };
+    let (position, categories) = positions.reflect("products", min, find).await?;
+    Ok(HttpResponse::Ok().insert_header((POSITION, position)).json(CategoryTree { position, categories }))
+}
+
+/// Takes the categories under `parent` out of `below`, each with those under it.
+fn under(parent: Option<String>, below: &mut HashMap<Option<String>, Vec<Category>>) -> Vec<Category> {
+    let mut categories = below.remove(&parent).unwrap_or_default();
+    for category in &mut categories {
+        category.categories = under(Some(category.category.clone()), below);
+    }
+    categories
+}
