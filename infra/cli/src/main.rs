@@ -1,5 +1,6 @@
 //! `kontor`: the tool of operators and analysts. Each subcommand's `--help` has examples.
 
+mod catalogue;
 mod customers;
 mod database;
 mod notifications;
@@ -26,6 +27,11 @@ enum Task {
     /// Make the key that signs tokens, if it is not there; print where its public half is.
     #[command(after_help = "Example:\n  export KONTOR_IDENTITY__PUBLIC_KEY_FILE=$(kontor key)")]
     Key(token::Data),
+    /// What is sold: import and export.
+    Catalogue {
+        #[command(subcommand)]
+        task: catalogue::CatalogueTask,
+    },
     /// What concerns customers and their personal data.
     Customers {
         #[command(subcommand)]
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
     let said = match task {
         Task::Token(options) => token::token(options).map(Said::from),
         Task::Key(data) => token::key(&data).map(Said::from),
+        Task::Catalogue { task } => catalogue::catalogue(task).map(Said::from),
         Task::Customers { task } => customers::customers(task).map(Said::from),
         Task::Notifications { task } => notifications::notifications(task).map(Said::from),
         Task::Payments { task } => payments::payments(task),
@@ -73,6 +80,7 @@ fn main() -> ExitCode {
         }
     };
     match said {
+        Ok(Said { text, code }) if text.is_empty() => code,
         // Whoever reads may have had enough.
         Ok(Said { text, code }) => match writeln!(std::io::stdout().lock(), "{text}") {
             Ok(()) => code,

@@ -64,9 +64,20 @@ pub fn token(options: TokenOptions) -> anyhow::Result<String> {
         Some(customer) => format!("customer-{customer}"),
         None => role.name().to_owned(),
     });
-    let key = SigningKey::find(&data.identity()?).context(
-        "there is no platform whose key could sign: start one with infra/up, or say where its data is with --data",
-    )?;
+    let key = signing_key(&data)?;
     let issue = Issue { subject: subject.into(), role, customer, valid_for: Duration::from_secs(valid_for_min * 60) };
     issue.sign(&key, &IdentitySettings::default()).map_err(|rule| anyhow!("--customer: {rule}"))
+}
+
+/// A token of somebody who may edit the catalogue, for an hour.
+pub fn staff(data: &Data) -> anyhow::Result<String> {
+    let valid_for = Duration::from_secs(3_600);
+    let issue = Issue { subject: Role::Staff.name().into(), role: Role::Staff, customer: None, valid_for };
+    issue.sign(&signing_key(data)?, &IdentitySettings::default()).map_err(|rule| anyhow!("{rule}"))
+}
+
+fn signing_key(data: &Data) -> anyhow::Result<SigningKey> {
+    SigningKey::find(&data.identity()?).context(
+        "there is no platform whose key could sign: start one with infra/up, or say where its data is with --data",
+    )
 }
