@@ -5,6 +5,7 @@ use crate::refusal::Refusal;
 use kontor_domain::cart::{Cart, CartError};
 use kontor_domain::pricing::{Breakdown, Price, Wanted, price};
 use kontor_domain::product::Product;
+use kontor_domain::sku::SkuClaim;
 use kontor_domain::{Currency, Sku};
 use std::collections::BTreeMap;
 
@@ -32,7 +33,9 @@ pub async fn of_cart(executor: &Executor, cart: &Cart) -> Result<Result<Breakdow
 
 /// The price of one unit, if it has one in this currency. The inner error: it is not on sale.
 async fn of_sku(executor: &Executor, sku: &Sku, currency: Currency) -> Result<Result<Option<Price>, Refusal>, Failure> {
-    let (product, _) = executor.peek::<Product>(sku.as_str()).await?;
+    let (claim, _) = executor.peek::<SkuClaim>(sku.as_str()).await?;
+    let code = claim.product().unwrap_or(sku); // A product without variants is its own.
+    let (product, _) = executor.peek::<Product>(code.as_str()).await?;
     if !product.is_on_sale(sku) {
         return Ok(Err(Refusal::NotOnSale { sku: sku.clone() }));
     }

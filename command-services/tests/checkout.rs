@@ -78,6 +78,29 @@ async fn a_cart_is_opened_with_lines_and_told_all_details_at_once() {
 }
 
 #[actix_web::test]
+async fn a_variant_is_bought_at_its_own_price_and_the_code_of_its_product_not_at_all() {
+    let app = shop().await;
+    let variant = json!({"variant": "MUG-L", "options": {"size": "L"}});
+    app.done("/v1/products/MUG/variants", "add", variant).await;
+    let price = json!({"variant": "MUG-L", "price": {"amount_minor": 1500, "currency": "GBP"}});
+    app.done("/v1/products/MUG/price", "price", price).await;
+    app.done("/v1/stock/MUG-L/receive", "receive", json!({"quantity": 2})).await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG-L", 2).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_success").await;
+    assert_eq!(
+        (&order.body["status"], &order.body["due"]["amount_minor"]),
+        (&json!("confirmed"), &json!(2 * 1500 + 495))
+    );
+    let other = Shopper::guest(&app).await;
+    other.take(&app, "MUG", 1).await;
+    other.address(&app).await;
+    let refused = other.buy(&app, "tok_success").await;
+    assert_eq!((problem(&refused), &refused.body["sku"]), ("not-on-sale", &json!("MUG")));
+}
+
+#[actix_web::test]
 async fn a_declined_payment_cancels_the_order_and_gives_the_goods_back() {
     let app = shop().await;
     let shopper = Shopper::customer(&app, "17").await;
