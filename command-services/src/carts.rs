@@ -64,8 +64,8 @@ impl Decision for OpenCart {
 pub struct SetCartDetails {
     cart_id: CartId,
     email: Option<EmailAddress>,
-    shipping_address: Option<PlainAddress>,
-    billing_address: Option<PlainAddress>,
+    shipping_address: Option<Box<PlainAddress>>,
+    billing_address: Option<Box<PlainAddress>>,
     shipping_method: Option<ShippingMethodId>,
     #[serde(skip, default = "Utc::now")]
     now: DateTime<Utc>,
@@ -87,11 +87,11 @@ impl Decision for SetCartDetails {
             let email = unit.shop().seal(cart_id, owner.as_ref(), email.as_str()).await?;
             handle(unit, cart_id, CartCommand::SetEmail { email, changed_at }).await?;
         }
-        if let Some(PlainAddress { country, addressee }) = &self.shipping_address {
+        if let Some(PlainAddress { country, addressee }) = self.shipping_address.as_deref() {
             let address = seal(unit, cart_id, owner.as_ref(), *country, addressee).await?;
             handle(unit, cart_id, CartCommand::SetShippingAddress { address, changed_at }).await?;
         }
-        if let Some(PlainAddress { country, addressee }) = &self.billing_address {
+        if let Some(PlainAddress { country, addressee }) = self.billing_address.as_deref() {
             let address = seal(unit, cart_id, owner.as_ref(), *country, addressee).await?;
             handle(unit, cart_id, CartCommand::SetBillingAddress { address, changed_at }).await?;
         }

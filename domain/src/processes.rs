@@ -54,7 +54,7 @@ pub enum Reaction {
         amount: Money,
         method: PaymentMethod,
     },
-    /// Asks the provider for what an attempt requests, or what became of one that it gave no answer to.
+    /// Asks the provider for what an attempt requests, or what became of one of which it has not said the last word.
     AskProvider {
         payment_id: PaymentId,
         attempt: AttemptId,
@@ -212,8 +212,7 @@ impl Processes {
 
     /// Whether nothing is to be done before another event is heard: nothing is wanted, asked for, or timed.
     pub fn is_idle(&self) -> bool {
-        let is_asking = [&self.checkout.attempts, &self.fulfilment.attempts, &self.returns.attempts];
-        !is_asking.into_iter().any(Attempts::are_open) && self.wakes_at().is_none() && self.react().is_empty()
+        self.wakes_at().is_none() && self.react().is_empty()
     }
 
     /// What the order is waiting for; empty when it is settled.
@@ -259,16 +258,12 @@ impl Attempts {
         self.of(operation).any(|heard| heard.progress.is_open())
     }
 
-    fn are_open(&self) -> bool {
-        self.0.values().any(|heard| heard.progress.is_open())
-    }
-
-    /// Asks the provider for those that were requested, and about those that got no answer. Of those that are pending the
-    /// provider will tell.
+    /// Asks the provider for those that were requested, and about those of which it has not said the last word: what it was
+    /// to tell by itself may be lost, too.
     fn ask(&self, payment_id: PaymentId) -> impl Iterator<Item = Instruction> {
-        let unasked = |heard: &Heard| matches!(heard.progress, Progress::Requested | Progress::Unknown);
-        let asked = self.0.iter().filter(move |(_, heard)| unasked(heard));
-        asked.map(move |(&attempt, heard)| Reaction::AskProvider { payment_id, attempt }.to(heard.event_id))
+        let open = self.0.iter().filter(|(_, heard)| heard.progress.is_open());
+        open.map(move |(&attempt, heard)| Reaction::AskProvider { payment_id, attempt }.to(heard.event_id))
+    }.to(heard.event_id))
     }
 }
 

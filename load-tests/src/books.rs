@@ -112,7 +112,8 @@ impl Books {
             }
             Fact::Order(order_id, event) => self.orders.entry(order_id).or_default().apply(event),
             Fact::Payment(payment_id, event) => self.payments.entry(payment_id).or_default().apply(event),
-            Fact::Product(..) | Fact::Cart(..) | Fact::Timer(..) | Fact::Cancellation(..) => {}
+            Fact::Product(..) | Fact::Sku(..) | Fact::Slug(..) | Fact::Category(..) => {}
+            Fact::Cart(..) | Fact::Timer(..) | Fact::Cancellation(..) => {}
         }
         Ok(())
     }

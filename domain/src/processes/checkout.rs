@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub struct CheckoutProcess {
     /// `None` for an order that did not come from checkout.
     order: Option<Ordered>,
-    pub(super) attempts: Attempts,
+    attempts: Attempts,
     authorised: Option<Authorised>,
     confirmed: bool,
     shipped: bool,

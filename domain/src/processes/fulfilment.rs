@@ -18,7 +18,7 @@ pub struct FulfilmentProcess {
     complete: bool,
     expired: bool,
     shipments: BTreeMap<ShipmentId, Shipment>,
-    pub(super) attempts: Attempts,
+    attempts: Attempts,
     /// The most that was captured in total, and the event that says so.
     captured: Option<(Uuid, Money)>,
     /// The most of that that the order knows.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub struct ReturnsProcess {
     order: Option<(OrderId, Option<PaymentId>)>,
     returns: BTreeMap<ReturnId, Return>,
-    pub(super) attempts: Attempts,
+    attempts: Attempts,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 mod api;
 mod callers;
-mod checkout;
 mod catalogue;
+mod checkout;
 mod consistency;
 mod docs;
 mod orders;

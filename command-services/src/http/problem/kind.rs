@@ -8,8 +8,17 @@ use serde::{Serialize, Serializer};
 const TYPES: &str = "https://kontor.dev/problems/";
 
 /// The tables, one a file.
-pub const CATALOGUE: &[&[&Kind]] =
-    &[general::ALL, product::ALL, category::ALL, stock::ALL, cart::ALL, order::ALL, payment::ALL, webhook::ALL, notification::ALL];
+pub const CATALOGUE: &[&[&Kind]] = &[
+    general::ALL,
+    product::ALL,
+    category::ALL,
+    stock::ALL,
+    cart::ALL,
+    order::ALL,
+    payment::ALL,
+    webhook::ALL,
+    notification::ALL,
+];
 
 /// One type of problem: a row of a table.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
