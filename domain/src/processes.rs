@@ -263,7 +263,6 @@ impl Attempts {
     fn ask(&self, payment_id: PaymentId) -> impl Iterator<Item = Instruction> {
         let open = self.0.iter().filter(|(_, heard)| heard.progress.is_open());
         open.map(move |(&attempt, heard)| Reaction::AskProvider { payment_id, attempt }.to(heard.event_id))
-    }.to(heard.event_id))
     }
 }
 

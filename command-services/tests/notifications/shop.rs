@@ -113,7 +113,7 @@ impl Shop {
 
     pub async fn call(&self, sku: &str, name: &str) {
         let name = Name::new(name).expect("a name");
-        self.append::<Product>(sku, [ProductCommand::Register { name, description: None }]).await;
+        self.append::<Product>(sku, [ProductCommand::Register { name, description: None, draft: false }]).await;
     }
 
     /// An order of two mugs from the check-out, confirmed. The buyer is a subject of their own, named after their address.
