@@ -181,6 +181,10 @@ fn wrong_values(schema: &Value) -> Vec<String> {
         ],
         "array" => &["5", "\"x\"", "{}", "true", "[5]", "[null]", "[[]]"],
         "boolean" => &["5", "\"true\"", "[]", "{}"],
+        // A map of any names, which may be empty.
+        "object" if !schema["type"].is_null() && schema["properties"].is_null() => {
+            &["5", "\"x\"", "[]", "true", "{\"\":1}", "{\"x\":null}"]
+        }
         _ => &["5", "\"x\"", "[]", "true", "{}"],
     };
     let mut values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();

@@ -8,6 +8,7 @@ use kontor_domain::text::{Description, Name};
 use kontor_domain::{CategoryId, Money, Sku, Slug, TaxClass};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ pub enum ImportProduct {
 
 /// Makes a product or a variant what a row of a file says: new, or changed. What the row does not say stays as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [example()]))]
 #[serde(deny_unknown_fields)]
 struct Row {
     sku: Sku,
@@ -37,6 +39,14 @@ struct Row {
     categories: Option<BTreeSet<CategoryId>>,
     attributes: Option<Attributes>,
     media: Option<Vec<Medium>>,
+}
+
+/// A row of a product. The path names it; one of a variant has other fields.
+fn example() -> Value {
+    json!({
+        "name": "Enamel mug", "status": "published", "slug": "enamel-mug", "tax_class": "standard",
+        "prices": [{"amount_minor": 1250, "currency": "GBP"}], "attributes": {"material": {"text": "Enamel"}},
+    })
 }
 
 impl JsonSchema for ImportProduct {

@@ -45,7 +45,13 @@ const WORDS: [&str; 37] = [
 ];
 
 /// Properties that are called like that and are nobody's.
-const OF_NOBODY: [(&str, &str); 2] = [("product.described.1.0.json", "name"), ("product.registered.1.0.json", "name")];
+const OF_NOBODY: [(&str, &str); 5] = [
+    ("category-tree.created.1.0.json", "name"),
+    ("category-tree.renamed.1.0.json", "name"),
+    ("product.described.1.0.json", "name"),
+    ("product.published.1.0.json", "name"),
+    ("product.registered.1.0.json", "name"),
+];
 
 #[test]
 fn personal_data_is_sealed_in_every_event() {

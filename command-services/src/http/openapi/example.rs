@@ -9,6 +9,7 @@ const VALUES: &[(&str, &str)] = &[
     ("CountryCode", "IE"),
     ("CustomerId", "C-17"),
     ("EmailAddress", "ann@example.org"),
+    ("HttpsUrl", "https://cdn.example/mug.jpg"),
     ("LocationId", "main"),
     ("Sku", "MUG"),
     ("SubjectId", "C-17"),
