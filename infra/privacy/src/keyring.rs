@@ -238,9 +238,11 @@ impl Keyring {
             keys.insert(subject.as_str(), (subject, Held::Key(Arc::new(SubjectKey::new(&key)))));
         }
         let made: Vec<String> = sqlx::query_scalar(
+            // Not waiting for the disk: whatever is sealed with a key is written after it, so neither is there without it.
             "insert into privacy.subject_keys (subject, wrapped, master_key) \
-             select subject, wrapped, $3 from unnest($1::text[], $2::bytea[]) as k (subject, wrapped) order by subject \
-             on conflict (subject) do nothing returning subject",
+             select subject, wrapped, $3 from unnest($1::text[], $2::bytea[]) as k (subject, wrapped), \
+                 (select set_config('synchronous_commit', 'off', true)) as unhurried \
+             order by subject on conflict (subject) do nothing returning subject",
         )
         .bind(&names)
         .bind(&wrapped)
