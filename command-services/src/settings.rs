@@ -123,3 +123,16 @@ impl Check for Settings {
         section("telemetry", &self.telemetry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_tiers_know_its_sections() {
+        let declared = serde_json::to_value(Settings::default()).expect("settings have a JSON form");
+        for section in declared.as_object().expect("sections").keys() {
+            assert!(kontor_settings::KNOWN_SECTIONS.contains(&section.as_str()), "{section} is in no list");
+        }
+    }
+}

@@ -90,3 +90,16 @@ impl Check for ProjectionsSettings {
         at_least("takeover_after_ms", self.takeover_after_ms, 100)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_tiers_know_its_sections() {
+        let declared = serde_json::to_value(ProjectorSettings::default()).expect("settings have a JSON form");
+        for section in declared.as_object().expect("sections").keys() {
+            assert!(kontor_settings::KNOWN_SECTIONS.contains(&section.as_str()), "{section} is in no list");
+        }
+    }
+}

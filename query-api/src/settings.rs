@@ -114,3 +114,16 @@ impl Check for HttpSettings {
         between("shutdown_timeout_s", self.shutdown_timeout_s, 1, 600)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_tiers_know_its_sections() {
+        let declared = serde_json::to_value(QuerySettings::default()).expect("settings have a JSON form");
+        for section in declared.as_object().expect("sections").keys() {
+            assert!(kontor_settings::KNOWN_SECTIONS.contains(&section.as_str()), "{section} is in no list");
+        }
+    }
+}
