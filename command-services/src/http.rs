@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod context;
+pub mod endpoints;
 pub mod fields;
 pub mod notifications;
 pub mod openapi;

@@ -3,13 +3,15 @@
 //! A POST here needs no `Idempotency-Key`: it says how the mail shall be, so that once more changes nothing.
 
 use super::context::Request;
+use super::endpoints::Parameter;
 use super::fields::InvalidField;
 use super::problem::Problem;
 use crate::notifications::outbox::{Notification, Outbox, OutboxError, Status, Wanted};
-use actix_web::web::{self, Data, Path, Query};
-use actix_web::{HttpRequest, HttpResponse, Resource};
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use kontor_domain::OrderId;
 use kontor_identity::Permission;
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use std::str::FromStr;
 use uuid::Uuid;
@@ -18,59 +20,61 @@ const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;
 
 /// A page of mails, the latest event's first.
-#[derive(Debug, Serialize)]
-struct Page {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Notifications")]
+pub struct Page {
     items: Vec<Notification>,
     /// The `before` of the next page; `null`: this is the last.
     next_before: Option<i64>,
 }
 
-pub fn resources() -> [Resource; 4] {
-    [
-        web::resource("/v1/notifications").route(web::get().to(list)),
-        web::resource("/v1/orders/{order_id}/notifications").route(web::get().to(of_order)),
-        web::resource("/v1/notifications/{id}/retry").route(web::post().to(retry)),
-        web::resource("/v1/notifications/{id}/drop").route(web::post().to(withdraw)),
-    ]
+/// What can be asked of a list.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "status",
+        place: "query",
+        description: "Only those in this status.",
+        schema: SchemaGenerator::subschema_for::<Status>,
+    },
+    Parameter {
+        name: "limit",
+        place: "query",
+        description: "Mails of the page.",
+        schema: |_| json_schema!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
+    },
+    Parameter {
+        name: "before",
+        place: "query",
+        description: "Only those of events before this position: `next_before` of the page before.",
+        schema: SchemaGenerator::subschema_for::<i64>,
+    },
+];
+
+/// `GET /v1/notifications`, of which [`PARAMETERS`] choose some.
+pub async fn list(request: HttpRequest, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
+    allowed(&request)?;
+    page(&outbox, wanted(&request, None)?).await
 }
 
-/// `status` (due, sending, sent, dead, dropped), `limit` (1 to 100, else 20), `before` (a position). 200.
-async fn list(request: HttpRequest, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
-    let listed = async {
-        allowed(&request)?;
-        page(&outbox, wanted(&request, None)?).await
-    };
-    listed.await
+/// `GET /v1/orders/{order_id}/notifications`, as [`list`]. An order that nobody was mailed about has an empty list.
+pub async fn of_order(request: HttpRequest, id: Path<String>, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
+    allowed(&request)?;
+    let order_id = field("order_id", id.parse::<OrderId>())?;
+    page(&outbox, wanted(&request, Some(order_id))?).await
 }
 
-/// The mails about one order; as [`list`]. An order that nobody was mailed about has an empty list.
-async fn of_order(request: HttpRequest, id: Path<String>, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
-    let listed = async {
-        allowed(&request)?;
-        let order_id = field("order_id", id.parse::<OrderId>())?;
-        page(&outbox, wanted(&request, Some(order_id))?).await
-    };
-    listed.await
+/// `POST /v1/notifications/{id}/retry`: sends the mail again as if it had never been tried. 409 `notification-settled`: it
+/// was sent.
+pub async fn retry(request: HttpRequest, id: Path<String>, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
+    allowed(&request)?;
+    Ok(HttpResponse::Ok().json(outbox.retry(field("id", id.parse::<Uuid>())?).await?))
 }
 
-/// Sends the mail again as if it had never been tried. 200; 404 `unknown-notification`; 409 `notification-settled`: it was
-/// sent.
-async fn retry(request: HttpRequest, id: Path<String>, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
-    let retried = async {
-        allowed(&request)?;
-        Ok(HttpResponse::Ok().json(outbox.retry(field("id", id.parse::<Uuid>())?).await?))
-    };
-    retried.await
-}
-
-/// Sees to it that the mail is not sent any more. 200; 404 `unknown-notification`; 409 `notification-settled`: it was sent, or
-/// is being sent.
-async fn withdraw(request: HttpRequest, id: Path<String>, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
-    let withdrawn = async {
-        allowed(&request)?;
-        Ok(HttpResponse::Ok().json(outbox.withdraw(field("id", id.parse::<Uuid>())?).await?))
-    };
-    withdrawn.await
+/// `POST /v1/notifications/{id}/drop`: sees to it that the mail is not sent any more. 409 `notification-settled`: it was sent,
+/// or is being sent.
+pub async fn withdraw(request: HttpRequest, id: Path<String>, outbox: Data<Outbox>) -> Result<HttpResponse, Problem> {
+    allowed(&request)?;
+    Ok(HttpResponse::Ok().json(outbox.withdraw(field("id", id.parse::<Uuid>())?).await?))
 }
 
 fn allowed(request: &HttpRequest) -> Result<(), Problem> {

@@ -1,7 +1,8 @@
 //! The contract as OpenAPI 3.1: made from the tables that serve it, so that it says neither more nor less.
 
+use super::endpoints::{ENDPOINTS, Endpoint, Media, Parameter};
 use super::problem::{Kind, Problem, general};
-use super::routes::{Answer, ENDPOINTS, Endpoint, Media, POSITION};
+use super::routes::{Answer, JSON, POSITION};
 use super::shopping::CHECK_OUT;
 use crate::command::{self, Spec};
 use actix_web::HttpResponse;
@@ -58,16 +59,13 @@ impl Document {
             command::ALL.iter().map(|spec| name_of((spec.schema)(&mut self.schemas).as_value())).collect();
         self.schemas.subschema_for::<Answer>();
         self.schemas.subschema_for::<Problem>();
-        let bodies: Vec<_> = ENDPOINTS
-            .iter()
-            .map(|endpoint| (endpoint.takes.map(|media| self.media(media)), self.media(endpoint.answers)))
-            .collect();
+        let outlines: Vec<_> = ENDPOINTS.iter().map(|endpoint| self.outline(endpoint)).collect();
         let mut schemas = self.schemas.take_definitions(true);
         for (spec, form) in command::ALL.iter().zip(forms) {
             self.command(spec, &form, &mut schemas);
         }
-        for (endpoint, (takes, answers)) in ENDPOINTS.iter().zip(bodies) {
-            self.endpoint(endpoint, takes, answers);
+        for (endpoint, outline) in ENDPOINTS.iter().zip(outlines) {
+            self.endpoint(endpoint, outline);
         }
         schemas.extend(self.problems.iter().map(|(name, kind)| (name.clone(), problem_schema(kind))));
         json!({
@@ -109,18 +107,22 @@ impl Document {
         let example = example::of(&schema, schemas, form);
         let problems = spec.refusals.iter().chain([&general::OF_COMMANDS]).copied().flatten().copied();
         let mut answers = self.refusals(Some(spec.permission), problems);
-        let (answer, done) = match spec.name {
+        let (answer, done, headers) = match spec.name {
             CHECK_OUT => {
                 parameters.push(reference("parameters", "Prefer"));
                 (
                     "OrderStatus",
                     [("200", "The order is settled."), ("202", "It is placed; `Location` tells how it goes on.")],
+                    &["ETag", POSITION, "Location", "Preference-Applied"][..],
                 )
             }
-            _ => ("Answer", [("200", "It was so already, or this key has done it before."), ("201", "Done.")]),
+            _ => {
+                let done = [("200", "It was so already, or this key has done it before."), ("201", "Done.")];
+                ("Answer", done, &["ETag", POSITION][..])
+            }
         };
         for (status, description) in done {
-            let headers = json!({"ETag": reference("headers", "ETag"), POSITION: reference("headers", POSITION)});
+            let headers = headers_called(headers);
             let content = json!({"application/json": {"schema": {"$ref": format!("{COMPONENTS}{answer}")}}});
             answers.insert(status.into(), json!({"description": description, "headers": headers, "content": content}));
         }
@@ -133,17 +135,33 @@ impl Document {
         self.add("post", spec.path, spec.name, Some(spec.permission), operation);
     }
 
-    fn endpoint(&mut self, endpoint: &Endpoint, takes: Option<Value>, answers: Value) {
+    /// What of an endpoint refers to schemas.
+    fn outline(&mut self, endpoint: &Endpoint) -> Outline {
         let given = command::path_fields(endpoint.path);
         let given =
             given.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
-        let mut parameters: Vec<_> = given.collect();
+        let asked = endpoint.parameters.iter().map(|Parameter { name, place, description, schema }| {
+            json!({"name": name, "in": place, "description": description, "schema": schema(&mut self.schemas)})
+        });
+        let parameters = given.chain(asked).collect();
+        let takes = endpoint.takes.map(|media| self.content(&[media]));
+        Outline { parameters, takes, answers: self.content(endpoint.answers) }
+    }
+
+    fn endpoint(&mut self, endpoint: &Endpoint, Outline { mut parameters, takes, answers }: Outline) {
         let mut responses = self.refusals(endpoint.permission, endpoint.problems.iter().copied());
+        let mut answer = |status: &str, description: &str| {
+            let mut response = json!({"description": description, "content": answers});
+            if !endpoint.headers.is_empty() {
+                response["headers"] = headers_called(endpoint.headers);
+            }
+            responses.insert(status.into(), response);
+        };
+        answer("200", "Answered.");
         if endpoint.waits {
             parameters.push(reference("parameters", "Prefer"));
-            responses.insert("202".into(), json!({"description": "Not settled yet.", "content": answers}));
+            answer("202", "Not settled yet.");
         }
-        responses.insert("200".into(), json!({"description": "Answered.", "content": answers}));
         let mut operation = json!({
             "description": endpoint.description,
             "parameters": parameters,
@@ -204,15 +222,26 @@ impl Document {
             .collect()
     }
 
-    /// The content of a body. Of lines, OpenAPI 3.1 can only say that they are text; `x-item-schema` says what is in one,
-    /// as `itemSchema` of 3.2 does.
-    fn media(&mut self, Media { name, schema }: Media) -> Value {
-        let schema = (schema)(&mut self.schemas);
-        match name {
-            "application/json" => json!({name: {"schema": schema}}),
-            _ => json!({name: {"schema": {"type": "string"}, "x-item-schema": schema}}),
-        }
+    /// The content of a body, in any of `media`. Of lines, OpenAPI 3.1 can only say that they are text; `x-item-schema`
+    /// says what is in one, as `itemSchema` of 3.2 does.
+    fn content(&mut self, media: &[Media]) -> Value {
+        let forms = media.iter().map(|Media { name, schema }| {
+            let schema = schema(&mut self.schemas);
+            let form = match *name {
+                JSON => json!({"schema": schema}),
+                _ => json!({"schema": {"type": "string"}, "x-item-schema": schema}),
+            };
+            ((*name).to_owned(), form)
+        });
+        Value::Object(forms.collect())
     }
+}
+
+/// What an endpoint is sent and answers.
+struct Outline {
+    parameters: Vec<Value>,
+    takes: Option<Value>,
+    answers: Value,
 }
 
 /// Takes a field out of a form's schema.
@@ -243,6 +272,11 @@ fn component(kind: &Kind) -> String {
 
 fn reference(section: &str, name: &str) -> Value {
     json!({"$ref": format!("#/components/{section}/{name}")})
+}
+
+/// References to the headers of these names.
+fn headers_called(names: &[&str]) -> Value {
+    names.iter().map(|name| ((*name).to_owned(), reference("headers", name))).collect()
 }
 
 fn name_of(schema: &Value) -> String {
@@ -316,10 +350,15 @@ fn parameters() -> Value {
 
 fn headers() -> Value {
     json!({
-        "ETag": {"description": "The version after the command, in quotes.", "schema": {"type": "string"}},
+        "ETag": {"description": "The version, after the command if it was one, in quotes.", "schema": {"type": "string"}},
         POSITION: {
             "description": "Where the log was then: the `Kontor-Min-Position` of a query that must reflect the command.",
             "schema": {"type": "integer", "format": "int64"},
+        },
+        "Location": {"description": "Where to ask how the order goes on.", "schema": {"type": "string"}},
+        "Preference-Applied": {
+            "description": "`wait=N`: how long was waited at most, if that was preferred (RFC 7240).",
+            "schema": {"type": "string"},
         },
         "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     })

@@ -2,12 +2,14 @@
 
 use super::bulk::NDJSON;
 use super::context::Request;
+use super::endpoints::Parameter;
 use super::fields::InvalidField;
 use super::problem::Problem;
 use super::routes::unreadable;
 use crate::executor::{Executor, Failure};
-use crate::payments::Payments;
 use crate::payments::simulator::ledger::{Entry, Ledger};
+use crate::payments::{Payments, simulator, stripe};
+use crate::refusal::Refusal;
 use actix_web::http::header::ACCEPT;
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -17,12 +19,12 @@ use kontor_domain::order::Order;
 use kontor_domain::payment::{Account, Attempt, Operation, Payment, PaymentError, Progress, Provider};
 use kontor_domain::{AttemptId, Money, OrderId, PaymentId, ReturnId};
 use kontor_identity::{Permission, Role};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use std::sync::Arc;
 use tracing::{error, info};
 
-const CSV: &str = "text/csv";
+pub const CSV: &str = "text/csv";
 /// Lines of the ledger that are read at once.
 const PAGE: i64 = 1_000;
 
@@ -103,6 +105,22 @@ fn written(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// Whose webhooks are signed in which header.
+pub const SIGNATURES: &[Parameter] = &[
+    Parameter {
+        name: simulator::SIGNATURE,
+        place: "header",
+        description: "The payment simulator's signature: `t=…,v1=…`, as Stripe's.",
+        schema: SchemaGenerator::subschema_for::<String>,
+    },
+    Parameter {
+        name: stripe::SIGNATURE,
+        place: "header",
+        description: "Stripe's signature: `t=…,v1=…`, the time in seconds and HMAC-SHA256 of time, dot and body.",
+        schema: SchemaGenerator::subschema_for::<String>,
+    },
+];
+
 /// The answer to a webhook.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "WebhookHeard")]
@@ -142,7 +160,7 @@ pub async fn webhook(
         Err(Failure::Refused(refusal)) => {
             let provider = provider.name();
             match refusal {
-                crate::refusal::Refusal::Payment(PaymentError::Unknown) => {
+                Refusal::Payment(PaymentError::Unknown) => {
                     info!(%provider, %event, %payment_id, "{provider} tells of a payment that is not ours");
                 }
                 refusal => {
@@ -191,8 +209,9 @@ enum Format {
 }
 
 /// One line of the ledger as CSV has it.
-#[derive(Serialize)]
-struct Line<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LedgerRow")]
+pub struct Line<'a> {
     number: i64,
     attempt: AttemptId,
     payment_id: PaymentId,

@@ -1,17 +1,12 @@
-//! Paths and commands.
+//! Paths, and the commands that are posted to them.
 
-use super::bulk::{self, NDJSON};
 use super::context::{Request, check_key, if_match, key, key_alone, key_header};
+use super::endpoints::{ENDPOINTS, Endpoint};
 use super::fields::{Fields, InvalidField};
-use super::notifications;
-use super::openapi;
-use super::payments;
-use super::problem::{Kind, Problem, cart, general, order, payment, webhook};
+use super::problem::{Kind, Problem};
 use super::shopping::{self, CHECK_OUT};
-use crate::carts::view::CartView;
 use crate::command::{self, Command, Spec};
 use crate::executor::{Done, Executor};
-use crate::payments::simulator::ledger::Entry;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::ErrorInternalServerError;
@@ -23,13 +18,14 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, Resource, Route};
 use kontor_identity::Permission;
 use kontor_settings::{Check, Rule, at_least, between};
 use kontor_telemetry::TraceParent;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::future::ready;
 use std::sync::Arc;
 
 /// The position up to which a query must have come to reflect the command.
 pub const POSITION: &str = "Kontor-Position";
+pub const JSON: &str = "application/json";
 
 /// The API listener: section `http`, or `KONTOR_HTTP__BIND` and so on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,177 +82,6 @@ pub fn status(done: &Done) -> StatusCode {
     if done.changed { StatusCode::CREATED } else { StatusCode::OK }
 }
 
-/// A path that is no command's.
-pub struct Endpoint {
-    pub method: Method,
-    pub path: &'static str,
-    /// Its name in the OpenAPI document.
-    pub name: &'static str,
-    pub description: &'static str,
-    /// What the one who asks must be allowed to do. `None`: it is for everybody.
-    pub permission: Option<Permission>,
-    /// How it may be refused, besides the token.
-    pub problems: &'static [&'static Kind],
-    /// What is sent, if anything is, and what is answered.
-    pub takes: Option<Media>,
-    pub answers: Media,
-    /// Whether `Prefer: wait` is heeded.
-    pub waits: bool,
-    handler: fn() -> Route,
-}
-
-/// A body: its media type, and the schema of it, or of each of its lines.
-#[derive(Clone, Copy)]
-pub struct Media {
-    pub name: &'static str,
-    pub schema: fn(&mut SchemaGenerator) -> Schema,
-}
-
-const JSON: &str = "application/json";
-
-/// All of them.
-pub const ENDPOINTS: &[Endpoint] = &[
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/carts/{cart_id}",
-        name: "read-cart",
-        description: "A cart as it is now, without any delay: what is in it, what it costs, how it can be shipped.",
-        permission: Some(Permission::Shop),
-        problems: &[&cart::UNKNOWN_CART, &general::LOG_UNREADABLE],
-        takes: None,
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<CartView> },
-        waits: false,
-        handler: || web::get().to(shopping::cart),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/orders/{order_id}/settlement",
-        name: "read-settlement",
-        description: "How far an order from check-out is. With `Prefer: wait=N` as soon as it is settled, or after N \
-                      seconds.",
-        permission: Some(Permission::Shop),
-        problems: &[&order::UNKNOWN_ORDER, &general::INVALID_HEADER, &general::LOG_UNREADABLE],
-        takes: None,
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<shopping::OrderStatus> },
-        waits: true,
-        handler: || web::get().to(shopping::settlement),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/payments/{payment_id}",
-        name: "read-payment",
-        description: "How a payment stands, with all that was asked of its provider. Customers see those of their own orders.",
-        permission: Some(Permission::ReadPayments),
-        problems: &[&payment::UNKNOWN_PAYMENT, &general::INVALID_FIELD, &general::LOG_UNREADABLE],
-        takes: None,
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<payments::Shown> },
-        waits: false,
-        handler: || web::get().to(payments::payment),
-    },
-    Endpoint {
-        method: Method::POST,
-        path: "/v1/payments/webhooks/{provider}",
-        name: "tell-of-payment",
-        description: "For payment providers. Believed for the provider's signature; whatever need not be sent again is answered with 200.",
-        permission: None,
-        problems: &[
-            &webhook::UNSIGNED_WEBHOOK,
-            &webhook::FORGED_WEBHOOK,
-            &webhook::STALE_WEBHOOK,
-            &webhook::UNKNOWN_PROVIDER,
-            &general::MALFORMED_JSON,
-        ],
-        takes: Some(Media {
-            name: JSON,
-            schema: SchemaGenerator::subschema_for::<serde_json::Map<String, serde_json::Value>>,
-        }),
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<payments::Heard> },
-        waits: false,
-        handler: || web::post().to(payments::webhook),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/payments/simulator/ledger",
-        name: "export-ledger",
-        description: "All that the payment simulator has done, one line each, in the order in which it was asked. As CSV for who accepts `text/csv`.",
-        permission: Some(Permission::MovePayments),
-        problems: &[&webhook::LEDGER_UNREADABLE],
-        takes: None,
-        answers: Media { name: NDJSON, schema: SchemaGenerator::subschema_for::<Entry> },
-        waits: false,
-        handler: || web::get().to(payments::ledger),
-    },
-    Endpoint {
-        method: Method::POST,
-        path: "/v1/bulk",
-        name: "send-bulk",
-        description: "Carries out many commands: one a line, each with its own key. Each line is answered with a line, in \
-                      their order, as they are done. Sent again, it has the same results.",
-        permission: Some(Permission::SendBulk),
-        problems: &[&general::MEDIA_TYPE],
-        takes: Some(Media { name: NDJSON, schema: SchemaGenerator::subschema_for::<bulk::Line> }),
-        answers: Media { name: NDJSON, schema: SchemaGenerator::subschema_for::<bulk::LineResult> },
-        waits: false,
-        handler: || web::post().to(bulk::bulk),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/commands/{key}",
-        name: "read-outcome",
-        description: "Tells what became of the command that you sent with this key, if you never got the answer.",
-        permission: Some(Permission::ReadOutcomes),
-        problems: &[
-            &general::UNKNOWN_KEY,
-            &general::INVALID_FIELD,
-            &general::LOG_UNREADABLE,
-            &general::OUTCOME_UNKNOWN,
-        ],
-        takes: None,
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<Answer> },
-        waits: false,
-        handler: || web::get().to(outcome),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/problems",
-        name: "list-problems",
-        description: "All types of problem, each with what it means.",
-        permission: None,
-        problems: &[],
-        takes: None,
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<Vec<Kind>> },
-        waits: false,
-        handler: || web::get().to(catalogue),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/problems/{name}",
-        name: "read-problem",
-        description: "One type of problem, by the last part of its URL.",
-        permission: None,
-        problems: &[&general::UNKNOWN_PROBLEM],
-        takes: None,
-        answers: Media { name: JSON, schema: SchemaGenerator::subschema_for::<Kind> },
-        waits: false,
-        handler: || web::get().to(problem_type),
-    },
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/openapi.json",
-        name: "read-document",
-        description: "This document. `/docs` shows it to people.",
-        permission: None,
-        problems: &[],
-        takes: None,
-        answers: Media {
-            name: JSON,
-            schema: SchemaGenerator::subschema_for::<serde_json::Map<String, serde_json::Value>>,
-        },
-        waits: false,
-        handler: || web::get().to(openapi::document),
-    },
-];
-
 /// The paths: each command's own, and the others.
 pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     let limit = settings.body_bytes_max;
@@ -270,9 +95,6 @@ pub fn configure(config: &mut ServiceConfig, settings: &HttpSettings) {
     }
     for Endpoint { path, method, handler, .. } in ENDPOINTS {
         config.service(resource(path, method.clone(), handler()));
-    }
-    for resource in notifications::resources() {
-        config.service(resource);
     }
     kontor_api_docs::configure(config);
     config.default_service(web::to(refuse_path));
@@ -341,7 +163,7 @@ fn answer(done: &Done) -> HttpResponse {
 }
 
 /// What became of a command, by its key: for a client that never got the answer.
-async fn outcome(request: HttpRequest, executor: Data<Arc<Executor>>) -> Result<HttpResponse, Problem> {
+pub async fn outcome(request: HttpRequest, executor: Data<Arc<Executor>>) -> Result<HttpResponse, Problem> {
     let ours = Request::of(&request)?;
     ours.caller().may(Permission::ReadOutcomes)?;
     let key = request.match_info().query("key");
@@ -352,12 +174,12 @@ async fn outcome(request: HttpRequest, executor: Data<Arc<Executor>>) -> Result<
 }
 
 /// All types of problem.
-async fn catalogue() -> HttpResponse {
+pub async fn catalogue() -> HttpResponse {
     HttpResponse::Ok().json(Kind::all().collect::<Vec<_>>())
 }
 
 /// One type of problem.
-async fn problem_type(request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn problem_type(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let name = request.match_info().query("name");
     let kind = Kind::all().find(|kind| kind.name() == name);
     let kind = kind.ok_or_else(|| Problem::unknown_problem(name))?;

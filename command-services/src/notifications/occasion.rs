@@ -5,6 +5,7 @@ use kontor_domain::order::OrderEvent;
 use kontor_domain::{CartId, OrderId};
 use kontor_event_schemas::RecordedEvent;
 use kontor_event_schemas::registry::{DecodeError, Fact};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 use uuid::Uuid;
@@ -14,8 +15,9 @@ pub const READ: &[(&str, &str)] =
     &[("order", "Confirmed"), ("order", "Shipped"), ("order", "Refunded"), ("cart", "Abandoned")];
 
 /// What a mail tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "NotificationKind")]
 pub enum Kind {
     OrderConfirmed,
     Shipped,

@@ -6,6 +6,7 @@
 use super::occasion::{About, Kind, Occasion};
 use chrono::{DateTime, Utc};
 use kontor_domain::{CartId, OrderId};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -29,8 +30,9 @@ pub async fn migrate(options: PgConnectOptions) -> Result<(), MigrateError> {
 }
 
 /// Where a mail is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "NotificationStatus")]
 pub enum Status {
     /// To be sent, now or when its next attempt is due.
     Due,
@@ -62,9 +64,10 @@ impl Status {
 }
 
 /// One mail, for those who look after the shop.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Notification {
     /// Of the event that called for it.
+    #[schemars(with = "String", extend("format" = "uuid"))]
     pub id: Uuid,
     /// Of that event in the log.
     pub position: i64,

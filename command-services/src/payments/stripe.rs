@@ -7,6 +7,8 @@
 mod api;
 mod webhooks;
 
+pub use webhooks::SIGNATURE;
+
 use super::http_client;
 use super::provider::{Forged, Notification, PaymentProvider, Request, failure_code};
 use actix_web::http::header::HeaderMap;

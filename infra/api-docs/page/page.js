@@ -101,8 +101,10 @@ function fieldOf(name, schema, required, above) {
 // Operations
 
 function contentOf(content) {
-  const [type, media] = Object.entries(content || {})[0] || [];
-  if (!type) return [];
+  return Object.entries(content || {}).map(([type, media]) => mediaOf(type, media));
+}
+
+function mediaOf(type, media) {
   const schema = media['x-item-schema'] || media.schema || {};
   const alternatives = /problem/.test(type) ? resolve(schema).oneOf || [schema] : undefined;
   if (alternatives) return el('ul', { className: 'fields' }, alternatives.map(problemOf));

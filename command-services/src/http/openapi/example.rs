@@ -18,7 +18,7 @@ const VALUES: &[(&str, &str)] = &[
     ("from", "main"),
     ("method", "standard"),
     ("name", "Enamel mug"),
-    ("payment_method", "tok_visa"),
+    ("payment_method", "tok_success"),
     ("reason", "counted twice"),
     ("reference", "489434"),
     ("to", "shop"),

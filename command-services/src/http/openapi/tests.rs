@@ -99,3 +99,38 @@ fn each_example_is_what_its_schema_asks_for() {
     }
     assert!(examples > command::ALL.len());
 }
+
+#[test]
+fn who_checks_out_is_told_where_to_ask_and_how_long_was_waited() {
+    let document = document();
+    for (path, method) in [("/v1/carts/{cart_id}/check-out", "post"), ("/v1/orders/{order_id}/settlement", "get")] {
+        for status in ["200", "202"] {
+            let headers = &document["paths"][path][method]["responses"][status]["headers"];
+            for header in ["Location", "Preference-Applied", POSITION] {
+                assert!(headers[header].is_object(), "{path}, {status}: {header}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_webhook_needs_no_token_but_a_signature() {
+    let document = document();
+    let webhook = &document["paths"]["/v1/payments/webhooks/{provider}"]["post"];
+    assert_eq!(webhook["security"], json!([]));
+    let parameters = webhook["parameters"].as_array().expect("parameters").iter();
+    let headers: Vec<_> = parameters.filter(|one| one["in"] == "header").map(|one| &one["name"]).collect();
+    assert_eq!(headers, ["Kontor-Simulator-Signature", "Stripe-Signature"]);
+}
+
+#[test]
+fn the_ledger_is_answered_in_two_media_types_and_a_list_of_mails_can_be_narrowed() {
+    let document = document();
+    let ledger = &document["paths"]["/v1/payments/simulator/ledger"]["get"]["responses"]["200"]["content"];
+    for media_type in ["application/x-ndjson", "text/csv"] {
+        assert!(ledger[media_type]["x-item-schema"].is_object(), "{media_type}: {ledger}");
+    }
+    let mails = document["paths"]["/v1/notifications"]["get"]["parameters"].as_array().expect("parameters");
+    let asked: Vec<_> = mails.iter().map(|one| (one["name"].as_str(), one["in"].as_str())).collect();
+    assert_eq!(asked, ["status", "limit", "before"].map(|name| (Some(name), Some("query"))));
+}

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-const SIGNATURE: &str = "Stripe-Signature";
+pub const SIGNATURE: &str = "Stripe-Signature";
 
 #[derive(Deserialize)]
 struct Event<'a> {
