@@ -1,6 +1,6 @@
 //! Carts: opened, filled, addressed, merged. [`check_out`] makes orders of them, [`view`] shows them.
 //!
-//! A cart without an owner is whose who knows its id, which nobody can guess; one with an owner is the owner's alone.
+//! A cart without an owner is anybody's who knows its id, which cannot be guessed; one with an owner is the owner's alone.
 
 pub mod check_out;
 pub mod view;
@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// For the customer who asks, or for a guest; with what is put into it first. `customer_id` is for staff to say.
+/// Opens a cart for the customer who asks, or for a guest, with what is put into it first. `customer_id` is for staff to say.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenCart {
@@ -58,7 +58,7 @@ impl Decision for OpenCart {
     }
 }
 
-/// What a check-out needs beside goods, as far as it is named: one form of a shop, one command.
+/// Sets what a check-out needs besides goods, as far as it is named; what is not named stays as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetCartDetails {
@@ -135,31 +135,31 @@ cart_commands! {
         CartCommand::SetQuantity { sku: form.sku.clone(), quantity: form.quantity, changed_at: form.now }
     };
 
-    /// Mail about the purchase goes here.
+    /// Mail about the purchase goes there.
     SetCartEmail { email: EmailAddress, } => async |form, unit, owner| {
         let email = unit.shop().seal(form.cart_id, owner.as_ref(), form.email.as_str()).await?;
         CartCommand::SetEmail { email, changed_at: form.now }
     };
 
-    /// The goods go here.
+    /// The goods go there.
     SetCartShippingAddress { country: CountryCode, addressee: Addressee, } => async |form, unit, owner| {
         let address = seal(unit, form.cart_id, owner.as_ref(), form.country, &form.addressee).await?;
         CartCommand::SetShippingAddress { address, changed_at: form.now }
     };
 
-    /// The invoice goes here, not where the goods go.
+    /// The invoice goes there, and not where the goods go.
     SetCartBillingAddress { country: CountryCode, addressee: Addressee, } => async |form, unit, owner| {
         let address = seal(unit, form.cart_id, owner.as_ref(), form.country, &form.addressee).await?;
         CartCommand::SetBillingAddress { address, changed_at: form.now }
     };
 
-    /// One of those that the cart's view offers.
+    /// The goods are shipped in this way, one of those that the cart offers.
     ChooseCartShipping { method: ShippingMethodId, } => async |form, _unit, _owner| {
         CartCommand::ChooseShippingMethod { method: form.method.clone(), changed_at: form.now }
     };
 }
 
-/// The guest's cart is the cart of the customer who asks.
+/// Makes a guest's cart that of the customer who asks.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignCart {
@@ -187,7 +187,7 @@ impl Decision for AssignCart {
     }
 }
 
-/// Takes over the lines of `source`, which is closed.
+/// Takes over the lines of the cart `source`, which is closed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MergeCart {

@@ -1,4 +1,5 @@
-//! The command tier as it runs: the HTTP API, the executor, the relay, the process managers and the sender of mail, of which a process serves what it is told to.
+//! The command tier as it runs: the HTTP API, the executor, the relay, the process managers and the sender of mail, of
+//! which a process serves what it is told to.
 
 use crate::executor::Executor;
 use crate::http::routes;

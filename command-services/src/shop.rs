@@ -38,7 +38,7 @@ impl Check for ShopSettings {
     }
 }
 
-/// What is charged beside the goods.
+/// What is charged besides the goods.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {

@@ -1,4 +1,4 @@
-//! Check-out: the cart ends, its order is placed, its goods are reserved, its payment is requested and its time begins to
+//! Check-out: the cart ends, its order is placed, its payment is requested, its goods are reserved and its time begins to
 //! run, in one append. What follows is for the process managers.
 //!
 //! A cart becomes one order, which has its id, as has the payment: whoever checks out twice, under whatever keys, has
@@ -38,7 +38,7 @@ pub fn order_of(CartId(id): CartId) -> OrderId {
     OrderId(id)
 }
 
-/// The payment of an order from checkout.
+/// The payment of an order from check-out.
 pub fn payment_of(OrderId(id): OrderId) -> PaymentId {
     PaymentId(id)
 }
@@ -100,6 +100,7 @@ impl Decision for CheckOutCart {
         };
         let order_id_text = order_id.to_string();
         unit.create::<Order>(&order_id_text, place).await.map_err(|refused| refused.or(Refusal::Order))?;
+        // What costs nothing needs no payment.
         if breakdown.total.amount_minor > 0 {
             let request = PaymentCommand::RequestAuthorisation {
                 order_id,

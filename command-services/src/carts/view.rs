@@ -33,13 +33,19 @@ pub struct CartView {
     pub shipping_offers: Vec<Offer>,
 }
 
+/// Where the cart is in its life.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum StatusView {
     Open,
     Abandoned,
-    Merged { target: CartId },
-    CheckedOut { order_id: OrderId },
+    /// Its lines are in `target`.
+    Merged {
+        target: CartId,
+    },
+    CheckedOut {
+        order_id: OrderId,
+    },
 }
 
 /// An address with its addressee in plain words; without, when they have been erased.
@@ -49,6 +55,7 @@ pub struct AddressView {
     pub addressee: Option<Addressee>,
 }
 
+/// A way in which the goods can be shipped.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Offer {
     pub method: ShippingMethodId,

@@ -161,8 +161,8 @@ impl Placed {
     }
 
     fn answer(self, done: Option<&Done>, wait: Option<Duration>) -> HttpResponse {
-        let Self { order_id, due, status: now, reason, position } = self;
-        let code = if now == Status::Placed { StatusCode::ACCEPTED } else { StatusCode::OK };
+        let Self { order_id, due, status, reason, position } = self;
+        let code = if status == Status::Placed { StatusCode::ACCEPTED } else { StatusCode::OK };
         let mut response = HttpResponse::build(code);
         response
             .insert_header((LOCATION, format!("/v1/orders/{order_id}/settlement")))
@@ -177,7 +177,7 @@ impl Placed {
             response.insert_header((ETAG, format!("\"{}\"", done.version)));
             Answer { id: &done.id, version: done.version, position: done.position, replayed: done.replayed }
         });
-        response.json(OrderStatus { command, order_id, number: OrderNumber::of(order_id), status: now, due, reason })
+        response.json(OrderStatus { command, order_id, number: OrderNumber::of(order_id), status, due, reason })
     }
 }
 

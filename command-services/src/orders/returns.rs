@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// For customers, of one of their own orders.
+/// Announces goods that will come back: for customers, those of one of their own orders.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestReturn {
@@ -24,14 +24,14 @@ pub struct RequestReturn {
     requested_at: DateTime<Utc>,
 }
 
-/// All that was to come back, or `lines`.
+/// Books what has come back: all that was announced, or `lines`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiveReturn {
     order_id: OrderId,
     return_id: ReturnId,
     lines: Option<Vec<Part>>,
-    /// What is owed for it; without it what the goods cost.
+    /// What is owed for it; what the goods cost, if it is left out.
     refund: Option<Money>,
     #[serde(default = "Utc::now")]
     received_at: DateTime<Utc>,

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// All that is left, or `lines`.
+/// Ships all that is left, or `lines`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShipOrder {
@@ -26,7 +26,7 @@ pub struct ShipOrder {
     shipped_at: DateTime<Utc>,
 }
 
-/// It has arrived.
+/// Books that a shipment has arrived.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeliverShipment {

@@ -1,17 +1,17 @@
-//! Carts that may be left behind: when each was last changed, since the last checkpoint. The rest is in the checkpoint.
+//! Carts that may be left behind: when each was last changed. What is older than the last checkpoint is in it.
 
 use crate::executor::{Decision, Stop, Unit};
 use crate::refusal::Refusal;
 use chrono::{DateTime, TimeDelta, Utc};
 use kontor_domain::CartId;
-use kontor_domain::cart::Cart;
-use kontor_domain::cart::{CartCommand, CartEvent};
+use kontor_domain::cart::{Cart, CartCommand, CartEvent};
 use std::collections::HashMap;
 
 /// What has become of carts since the last checkpoint.
 #[derive(Debug, Default)]
 pub struct CartNews(HashMap<CartId, News>);
 
+/// What has become of one cart.
 #[derive(Debug, Clone, Copy)]
 pub struct News {
     /// Of the event that brought it.

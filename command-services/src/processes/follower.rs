@@ -28,6 +28,7 @@ use kontor_telemetry::Check as Health;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,7 +39,7 @@ use tracing::{error, info, warn};
 
 /// Events that are read together.
 const BATCH_EVENTS_MAX: i64 = 2_000;
-/// How long what is missing before a batch of this process may be on its way within it.
+/// How long to wait for what is missing before a batch of this process: mostly it is another lane's, and on its way.
 const MISSING_FOR: Duration = Duration::from_millis(1);
 /// How often the leader makes sure that it still leads, and the others ask whether they may.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -100,7 +101,7 @@ impl Follower {
 }
 
 /// Why the follower looks up.
-enum News {
+enum Cause {
     /// This process has appended something, or done something.
     Fed,
     /// It may be that others have.
@@ -111,16 +112,20 @@ enum News {
 struct Following<'f> {
     follower: &'f Follower,
     reader: LogReader,
-    /// What this process appends, and of it what came before its turn.
+    /// What this process appends.
     feed: mpsc::Receiver<Committed>,
+    /// What of it came before its turn, by the position that it follows on.
     early: BTreeMap<i64, Committed>,
+    /// Of the log, when the follower began.
     epoch: i64,
     /// The last event that was heard.
     at: i64,
     orders: Orders,
     carts: CartNews,
     lead: Option<Lead>,
+    /// When it was last made sure who leads.
     checked: Instant,
+    /// Hands back what was carried out.
     done: (mpsc::UnboundedSender<Work>, mpsc::UnboundedReceiver<Work>),
 }
 
@@ -129,6 +134,7 @@ struct Lead {
     leader: Leader,
     work: JoinSet<()>,
     turns: Arc<Semaphore>,
+    /// The orders of the last checkpoint.
     saved: HashSet<OrderId>,
     saved_at: Instant,
     looked_for_carts: Instant,
@@ -164,17 +170,17 @@ impl<'f> Following<'f> {
         Ok(following)
     }
 
-    async fn follow(&mut self) -> Result<std::convert::Infallible, Interruption> {
+    async fn follow(&mut self) -> Result<Infallible, Interruption> {
         self.follower.health.ok();
-        let mut news = News::Time;
+        let mut cause = Cause::Time;
         loop {
             if self.checked.elapsed() >= CHECK_EVERY {
                 self.checked = Instant::now();
                 self.check().await?;
             }
-            let heard = match news {
-                News::Fed => self.hear_feed()?,
-                News::Time => self.hear_log().await?,
+            let heard = match cause {
+                Cause::Fed => self.hear_feed()?,
+                Cause::Time => self.hear_log().await?,
             };
             self.orders.meet_strangers(&self.follower.executor).await?;
             while let Ok(work) = self.done.1.try_recv() {
@@ -182,7 +188,7 @@ impl<'f> Following<'f> {
             }
             self.act();
             // A batch that was read whole may not be the last.
-            news = if heard >= BATCH_EVENTS_MAX { News::Time } else { self.wait().await };
+            cause = if heard >= BATCH_EVENTS_MAX { Cause::Time } else { self.wait().await };
         }
     }
 
@@ -274,7 +280,7 @@ impl<'f> Following<'f> {
     }
 
     /// Until there is something to hear or to do.
-    async fn wait(&mut self) -> News {
+    async fn wait(&mut self) -> Cause {
         let poll = Duration::from_millis(self.follower.settings.poll_interval_ms);
         let alarm = self.orders.next_alarm().filter(|_| self.lead.is_some());
         let until_alarm = alarm.and_then(|at| (at - Utc::now()).to_std().ok()).unwrap_or(Duration::MAX);
@@ -283,13 +289,13 @@ impl<'f> Following<'f> {
         tokio::select! {
             Some(batch) = self.feed.recv() => {
                 self.early.insert(batch.before, batch);
-                News::Fed
+                Cause::Fed
             }
             Some(work) = self.done.1.recv() => {
                 self.orders.done(&work);
-                News::Fed
+                Cause::Fed
             }
-            () = sleep(pause.min(until_alarm)) => News::Time,
+            () = sleep(pause.min(until_alarm)) => Cause::Time,
         }
     }
 

@@ -1,5 +1,5 @@
 //! The orders that something is to be done about. An order is known from its placing until nothing is to be done before
-//! it is heard of again; then it is forgotten, and read from its streams when it is.
+//! there is news of it; then it is forgotten, and with the news read from its streams.
 
 use super::reactions::Origin;
 use crate::executor::{Executor, Failure};
@@ -23,6 +23,7 @@ pub struct Orders {
     strangers: HashSet<OrderId>,
     /// Heard of since somebody last looked at what is to be done.
     touched: HashSet<OrderId>,
+    /// When each order's time is over.
     alarms: BTreeSet<(DateTime<Utc>, OrderId)>,
 }
 
@@ -30,8 +31,9 @@ struct Known {
     processes: Processes,
     /// The request that was heard of last.
     origin: Origin,
-    /// By its key: whether it is still under way.
+    /// What was begun, by its key: whether it is still under way.
     begun: HashMap<Uuid, bool>,
+    /// Its place among the alarms.
     alarm: Option<DateTime<Utc>>,
 }
 
@@ -39,7 +41,7 @@ struct Known {
 #[derive(Debug, Clone)]
 pub struct Work {
     pub order_id: OrderId,
-    /// Begun once only while it is under way, and never again when it is a command.
+    /// What has the same key is not begun a second time: a question while it is under way, a command never.
     pub key: Uuid,
     pub origin: Origin,
     pub instruction: Instruction,

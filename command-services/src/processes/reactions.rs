@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::stock;
 use chrono::{DateTime, Utc};
 use kontor_domain::order::OrderCommand;
-use kontor_domain::payment::{Payment, PaymentCommand};
+use kontor_domain::payment::{Payment, PaymentCommand, Progress, Provider};
 use kontor_domain::processes::{Instruction, Reaction};
 use kontor_domain::stock::StockCommand;
 use kontor_domain::timer::{Timer, TimerCommand, TimerReason};
@@ -17,6 +17,7 @@ use kontor_event_store::Key;
 use kontor_identity::Caller;
 use kontor_telemetry::TraceParent;
 use std::collections::BTreeMap;
+use tracing::debug;
 use uuid::Uuid;
 
 /// Who acts, in the events' metadata.
@@ -81,7 +82,7 @@ pub async fn carry_out(
     match executor.execute(origin.command(command_id), command).await {
         Ok(_) => Ok(Carried::Out),
         Err(Failure::Refused(refusal)) => {
-            tracing::debug!(%command_id, %refusal, "{name} was refused");
+            debug!(%command_id, %refusal, "{name} was refused");
             Ok(Carried::Out)
         }
         Err(failure) => Err(failure),
@@ -90,7 +91,6 @@ pub async fn carry_out(
 
 /// Whether the provider has said by now what became of an attempt.
 async fn await_answer(executor: &Executor, payment_id: PaymentId, attempt: AttemptId) -> Result<Carried, Failure> {
-    use kontor_domain::payment::Progress;
     let (payment, _) = executor.peek::<Payment>(&payment_id.to_string()).await?;
     match payment.attempt(attempt).map(|attempt| attempt.progress) {
         Some(Progress::Requested | Progress::Unknown) => {
@@ -105,7 +105,7 @@ async fn await_answer(executor: &Executor, payment_id: PaymentId, attempt: Attem
 struct Carry {
     command_id: Uuid,
     reaction: Reaction,
-    provider: kontor_domain::payment::Provider,
+    provider: Provider,
     now: DateTime<Utc>,
 }
 
