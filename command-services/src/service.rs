@@ -309,7 +309,7 @@ async fn notifications(
     let keyring = executor.map_or_else(|| open_keyring(settings), |executor| Ok(executor.shop().keyring.clone()))?;
     let office = PostOffice {
         settings: settings.mail.clone(),
-        letters: Letters::new(log.clone(), keyring),
+        letters: Letters::new(log.clone(), executor.cloned(), keyring),
         templates: Templates::load(&settings.mail)?,
         mailer: Mailer::new(&settings.mail)?,
         counts,

@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::occasion::{About, Kind};
 use super::outbox::Claimed;
+use crate::executor::{Executor, Failure};
 use chrono::{DateTime, Utc};
 use cqrs_es::EventEnvelope;
 use kontor_domain::cart::{Cart, CartEvent};
@@ -101,6 +102,8 @@ pub enum NoLetter {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    #[error(transparent)]
+    Order(#[from] Box<Failure>),
     #[error("an address is sealed in another form: {0}")]
     Address(#[from] serde_json::Error),
     /// Never seen where outbox and log are of one database.
@@ -124,35 +127,47 @@ impl Letter {
 /// Writes letters.
 pub struct Letters {
     log: Arc<Log>,
+    /// Of this process, if it serves commands.
+    executor: Option<Arc<Executor>>,
     keyring: Arc<Keyring>,
     names: Names,
 }
 
 impl Letters {
-    pub fn new(log: Arc<Log>, keyring: Arc<Keyring>) -> Self {
-        Self { names: Names::new(log.clone()), log, keyring }
+    pub fn new(log: Arc<Log>, executor: Option<Arc<Executor>>, keyring: Arc<Keyring>) -> Self {
+        Self { names: Names::new(log.clone()), log, executor, keyring }
     }
 
     /// The letter, and the e-mail address that it goes to.
     pub async fn write(&self, mail: &Claimed) -> Result<(String, Letter), NoLetter> {
         match mail.about {
-            About::Order(id) => self.about_order(id, mail.sequence).await,
+            About::Order(id) => self.about_order(id, mail).await,
             About::Cart(id) => self.about_cart(id, mail.sequence).await,
         }
     }
 
-    async fn about_order(&self, id: OrderId, sequence: i64) -> Result<(String, Letter), NoLetter> {
-        let events = self.log.stream::<Order>(&id.to_string()).await?;
-        let Some(OrderEvent::Placed(placed)) = events.first().map(|first| &first.payload) else {
-            return Err(NoLetter::NoEvent { sequence: 1 });
+    async fn about_order(&self, id: OrderId, mail: &Claimed) -> Result<(String, Letter), NoLetter> {
+        let sequence = mail.sequence;
+        // Most mail is about an order that this process has confirmed a moment ago, and still knows.
+        let (placed, events) = match (mail.kind, &self.executor) {
+            (Kind::OrderConfirmed, Some(executor)) => {
+                let (order, _) = executor.peek::<Order>(&id.to_string()).await.map_err(Box::new)?;
+                (order.placed().cloned(), Vec::new())
+            }
+            _ => {
+                let events = self.log.stream::<Order>(&id.to_string()).await?;
+                (placed(&events), events)
+            }
         };
-        let Placed { checkout: Some(checkout), placed_at, .. } = placed else {
+        let Some(Placed { checkout, placed_at, .. }) = placed else { return Err(NoLetter::NoEvent { sequence: 1 }) };
+        let Some(checkout) = checkout else {
             return Err(NoLetter::Dropped("the order did not come from the check-out"));
         };
         let number = checkout.number.to_string();
-        let [email, shipping_address, billing_address] = self.open(checkout).await?;
-        let letter = match event(&events, sequence)? {
-            OrderEvent::Confirmed { .. } => {
+        let [email, shipping_address, billing_address] = self.open(&checkout).await?;
+        let happened = if events.is_empty() { None } else { Some(event(&events, sequence)?) };
+        let letter = match happened {
+            None | Some(OrderEvent::Confirmed { .. }) => {
                 let breakdown = &checkout.breakdown;
                 let mut lines = Vec::with_capacity(breakdown.lines.len());
                 for line in &breakdown.lines {
@@ -171,7 +186,7 @@ impl Letters {
                     .map(|charge| Shipping { method: charge.method.to_string(), total: charge.total.to_string() });
                 Letter::OrderConfirmed {
                     number,
-                    placed_on: day(*placed_at),
+                    placed_on: day(placed_at),
                     lines,
                     shipping,
                     taxes: breakdown.taxes.iter().map(tax).collect(),
@@ -180,7 +195,7 @@ impl Letters {
                     billing_address: recipient(&checkout.billing_address, &billing_address)?,
                 }
             }
-            OrderEvent::Shipped { parts, tracking, complete, shipped_at, .. } => Letter::Shipped {
+            Some(OrderEvent::Shipped { parts, tracking, complete, shipped_at, .. }) => Letter::Shipped {
                 number,
                 shipped_on: day(*shipped_at),
                 parts: self.parts(parts.iter().map(of_order)).await?,
@@ -188,14 +203,14 @@ impl Letters {
                 complete: *complete,
                 shipping_address: recipient(&checkout.shipping_address, &shipping_address)?,
             },
-            OrderEvent::Refunded { return_id, amount, refunded_total, .. } => Letter::Refunded {
+            Some(OrderEvent::Refunded { return_id, amount, refunded_total, .. }) => Letter::Refunded {
                 number,
                 amount: amount.to_string(),
                 refunded_total: refunded_total.to_string(),
                 return_id: *return_id,
                 parts: self.parts(received(&events, *return_id).iter().map(of_order)).await?,
             },
-            _ => return Err(NoLetter::NoEvent { sequence }),
+            Some(_) => return Err(NoLetter::NoEvent { sequence }),
         };
         Ok((email, letter))
     }
@@ -233,6 +248,14 @@ impl Letters {
 fn event<A: cqrs_es::Aggregate>(events: &[EventEnvelope<A>], sequence: i64) -> Result<&A::Event, NoLetter> {
     let found = events.iter().find(|event| event.sequence as i64 == sequence);
     found.map(|event| &event.payload).ok_or(NoLetter::NoEvent { sequence })
+}
+
+/// The order as it was placed.
+fn placed(events: &[EventEnvelope<Order>]) -> Option<Placed> {
+    match events.first().map(|first| &first.payload) {
+        Some(OrderEvent::Placed(placed)) => Some(placed.clone()),
+        _ => None,
+    }
 }
 
 /// What has arrived of a return.
