@@ -6,9 +6,11 @@ use kontor_load_tests::dice::Dice;
 use kontor_load_tests::goods::put_on_sale;
 use kontor_load_tests::shopper::{Ending, Shopper};
 use kontor_local::Tier;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const SHOPPERS: usize = 16;
@@ -35,7 +37,8 @@ struct Life {
 
 /// Step 1: 16 shoppers buy at two command processes, and ask the other under the same key when one does not answer. Step 2:
 /// meanwhile one process after the other is killed, at any moment, and started again. Step 3: every purchase has come to an
-/// end, and shoppers and log agree on it. Step 4: nothing was charged twice, nothing is lost, no unit is missing.
+/// end, and shoppers and log agree on it. Step 4: nothing was charged twice, nothing is lost, no unit is missing. Step 5: for
+/// each confirmed order there is one mail, however often it was delivered.
 #[tokio::test]
 async fn every_order_is_settled_once_whichever_process_is_killed() {
     let mut running = start().await;
@@ -77,6 +80,29 @@ async fn every_order_is_settled_once_whichever_process_is_killed() {
     assert_eq!((sums.confirmed, sums.cancelled), (sum(|life| life.confirmed), sum(|life| life.cancelled)));
     assert_eq!(sums.authorised, sums.confirmed);
     assert!(sums.confirmed > 0 && sums.cancelled > 0, "{sums:?}");
+
+    // 5
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let confirmations = confirmations(&running.platform.mails_url()).await;
+        assert!(confirmations.len() <= sums.confirmed, "{} mails for {sums:?}", confirmations.len());
+        if confirmations.len() == sums.confirmed {
+            break;
+        }
+        assert!(Instant::now() < patience, "{} mails for {sums:?}", confirmations.len());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The Message-IDs of the mails that confirm an order.
+async fn confirmations(mails_url: &str) -> BTreeSet<String> {
+    let client = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
+    let answer = client.get(format!("{mails_url}/mails?limit=1000000")).send().await.expect("the sink answers");
+    let shown: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+    let mails = shown["mails"].as_array().expect("a list");
+    let confirms = |mail: &&Value| mail["subject"].as_str().is_some_and(|subject| subject.starts_with("Your order "));
+    let id = |mail: &Value| mail["message_id"].as_str().expect("a Message-ID").to_owned();
+    mails.iter().filter(confirms).map(id).collect()
 }
 
 /// Buys, with every kind of payment in turn, until all is calm.
