@@ -18,6 +18,7 @@ pub mod processes;
 pub mod products;
 pub mod refusal;
 pub mod relay;
+mod schema;
 pub mod service;
 pub mod settings;
 pub mod shop;

@@ -4,13 +4,14 @@
 //! it or not at all, and what came of an attempt is noted for that attempt only.
 
 use super::occasion::{About, Kind, Occasion};
+use crate::schema;
 use chrono::{DateTime, Utc};
 use kontor_domain::{CartId, OrderId};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Executor, PgPool, Row};
+use sqlx::{PgPool, Row};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -21,12 +22,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/notifications");
 /// # Errors
 /// The connection's, and those of a migration that fails or was edited after its release.
 pub async fn migrate(options: PgConnectOptions) -> Result<(), MigrateError> {
-    // The migrator's own table goes where the search path points: beside the outbox, so that no other migrator mistakes it.
-    let mut connection = options.options([("search_path", "notifications")]).connect().await?;
-    connection.execute("create schema if not exists notifications").await?;
-    MIGRATIONS.run(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
+    schema::migrate(options, "notifications", &MIGRATIONS).await
 }
 
 /// Where a mail is in its life.

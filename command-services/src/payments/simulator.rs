@@ -8,6 +8,7 @@ pub mod webhooks;
 
 use super::provider::{Forged, Notification, PaymentProvider, Request};
 use super::signature;
+use crate::schema;
 use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -15,9 +16,9 @@ use kontor_domain::payment::{Outcome, Provider};
 use kontor_settings::{Check, Rule, Secret, at_least};
 use ledger::{Ledger, NoAnswer};
 use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor, PgPool};
 use webhooks::Webhook;
 
 pub const NAME: &str = "simulator";
@@ -71,12 +72,7 @@ impl Check for SimulatorSettings {
 /// # Errors
 /// The connection's, and those of a migration that fails or was edited after its release.
 pub async fn migrate(options: PgConnectOptions) -> Result<(), MigrateError> {
-    // The migrator's own table goes where the search path points: beside the ledger, so that no other migrator mistakes it.
-    let mut connection = options.options([("search_path", "simulator")]).connect().await?;
-    connection.execute("create schema if not exists simulator").await?;
-    MIGRATIONS.run(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
+    schema::migrate(options, "simulator", &MIGRATIONS).await
 }
 
 /// One process's simulator.

@@ -1,6 +1,6 @@
+use crate::schema;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/processes");
 
@@ -9,10 +9,5 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/processes");
 /// # Errors
 /// The connection's, and those of a migration that fails or was edited after its release.
 pub async fn migrate(options: PgConnectOptions) -> Result<(), MigrateError> {
-    // The migrator's own table goes where the search path points, so that no other migrator mistakes it.
-    let mut connection = options.options([("search_path", "processes")]).connect().await?;
-    connection.execute("create schema if not exists processes").await?;
-    MIGRATIONS.run(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
+    schema::migrate(options, "processes", &MIGRATIONS).await
 }
