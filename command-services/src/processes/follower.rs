@@ -116,6 +116,8 @@ struct Following<'f> {
     feed: mpsc::Receiver<Committed>,
     /// What of it came before its turn, by the position that it follows on.
     early: BTreeMap<i64, Committed>,
+    /// Since when something is missing before that.
+    missing_since: Option<Instant>,
     /// Of the log, when the follower began.
     epoch: i64,
     /// The last event that was heard.
@@ -148,6 +150,7 @@ impl<'f> Following<'f> {
             follower,
             feed: log.feed(), // Before the first read of the log, so that nothing falls between.
             early: BTreeMap::new(),
+            missing_since: None,
             epoch,
             at: 0,
             orders: Orders::default(),
@@ -179,8 +182,16 @@ impl<'f> Following<'f> {
                 self.check().await?;
             }
             let heard = match cause {
+                // A busy process is fed all the time: what another has appended in between must not wait for a pause.
+                Cause::Fed if self.missing_since.is_some_and(|since| since.elapsed() >= MISSING_FOR) => {
+                    self.hear_log().await?
+                }
                 Cause::Fed => self.hear_feed()?,
                 Cause::Time => self.hear_log().await?,
+            };
+            self.missing_since = match self.early.is_empty() {
+                true => None,
+                false => self.missing_since.filter(|_| heard == 0).or(Some(Instant::now())),
             };
             self.orders.meet_strangers(&self.follower.executor).await?;
             while let Ok(work) = self.done.1.try_recv() {
