@@ -119,6 +119,10 @@ fn connect(url: &SecretUrl, workers: usize) -> Result<PgPool, StartError> {
         ("statement_timeout", "20s"),
         // A process that is paused in a transaction must not keep the one that takes over waiting.
         ("idle_in_transaction_session_timeout", "10s"),
+        // Rows are found by their keys. A plan made while a table was small would go on reading all of it for each batch.
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
     ]);
     Ok(PgPoolOptions::new()
         .max_connections(2 * workers as u32 + 2)
