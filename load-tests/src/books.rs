@@ -1,6 +1,7 @@
 //! The books, as an auditor reads them: every unit of stock counted at every position of the log, every order settled, and
-//! our payments those of the provider's own ledger.
+//! our payments those of the provider's own ledger. And [`copies`], whether what repeats the log says the same.
 
+pub mod copies;
 mod stock;
 
 use anyhow::{Context, bail, ensure};

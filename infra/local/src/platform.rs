@@ -116,7 +116,6 @@ pub struct Platform {
     query: Tier,
     projector: Tier,
     command: Tier,
-    command_plan: TierPlan,
     servers: PlatformServers,
     identity: Identity,
     ports: PlatformPorts,
@@ -172,30 +171,24 @@ impl Platform {
 
         let servers = PlatformServers { mail_sink, nats, redis, replica, postgres };
         // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
-        let (command_plan, [command, projector, query]) = tokio::select! {
+        let [command, projector, query] = tokio::select! {
             tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, keys, tell) => tiers?,
             died = servers.died() => return Err(died),
         };
-        Ok(Platform { query, projector, command, command_plan, servers, identity, ports })
+        Ok(Platform { query, projector, command, servers, identity, ports })
     }
 
     /// How one more command tier on the same log is started, and the port of its API. It is no part of the platform: who
     /// starts it ends it, before the platform.
     pub fn another_command(&self) -> (TierPlan, u16) {
         let (api, ops) = (ports::free(), ports::free());
-        let mut plan = self.command_plan.clone();
+        let mut plan = self.command.plan().clone();
         plan.ops_port = ops;
         plan.log.set_file_name(format!("kontor-command-{api}.log"));
         // Of a variable that is named twice, the later value counts.
         let elsewhere = [("HTTP__BIND", api), ("OPS__BIND", ops)];
         plan.environment.extend(elsewhere.map(|(setting, port)| (format!("KONTOR_{setting}"), local(port))));
         (plan, api)
-    }
-
-    /// Starts the command tier again, as it was: it was killed.
-    pub async fn restart_command(&mut self) -> Result<(), Error> {
-        self.command = Tier::start(&self.command_plan, |_, _| {}).await?;
-        Ok(())
     }
 
     pub fn ports(&self) -> PlatformPorts {
@@ -241,6 +234,21 @@ impl Platform {
     /// The tiers, in the order of an event's way: command, projector, query.
     pub fn tiers(&self) -> [&Tier; 3] {
         [&self.command, &self.projector, &self.query]
+    }
+
+    /// The command tier, to be started again.
+    pub fn command_mut(&mut self) -> &mut Tier {
+        &mut self.command
+    }
+
+    /// The projector, to be started again.
+    pub fn projector_mut(&mut self) -> &mut Tier {
+        &mut self.projector
+    }
+
+    /// The query tier, to be started again.
+    pub fn query_mut(&mut self) -> &mut Tier {
+        &mut self.query
     }
 
     /// Every process, in the order of their start.
@@ -322,7 +330,7 @@ impl Platform {
 }
 
 impl PlatformServers {
-    /// Migrates, then starts the tiers: command, projector, query. Returns them with the plan of the first.
+    /// Migrates, then starts the tiers: command, projector, query.
     async fn start_tiers(
         &self,
         logs: &Path,
@@ -330,7 +338,7 @@ impl PlatformServers {
         ports: PlatformPorts,
         keys: Keys<'_>,
         tell: &mut dyn FnMut(Step<'_>),
-    ) -> Result<(TierPlan, [Tier; 3]), Error> {
+    ) -> Result<[Tier; 3], Error> {
         tell(Step::Begins("Migrations"));
         for program in [programs[0], programs[1]] {
             migrate(program, self.postgres.url(Role::Migrator), &logs.join("migrate.log")).await?;
@@ -375,13 +383,11 @@ impl PlatformServers {
             ("IDENTITY__PUBLIC_KEY_FILE", public_key),
             ("PRIVACY__MASTER_KEY_FILE", master_key),
         ];
-        let command = plan(programs[0], ports.command_ops, &command);
-        let tiers = [
-            start_tier(&command, tell).await?,
+        Ok([
+            start_tier(&plan(programs[0], ports.command_ops, &command), tell).await?,
             start_tier(&plan(programs[1], ports.projector_ops, &projector), tell).await?,
             start_tier(&plan(programs[2], ports.query_ops, &query), tell).await?,
-        ];
-        Ok((command, tiers))
+        ])
     }
 
     /// Returns when one of them has ended.

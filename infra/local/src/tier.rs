@@ -27,6 +27,7 @@ pub struct TierPlan {
 /// A running tier. Ended when dropped.
 #[derive(Debug)]
 pub struct Tier {
+    plan: TierPlan,
     process: Process,
 }
 
@@ -41,7 +42,19 @@ impl Tier {
         command.args(&plan.arguments).envs(plan.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn(&plan.name, command, &plan.log, Signal::KILL)?;
         process.until_ready(plan.ready_within, || ready(plan.ops_port), progress).await?;
-        Ok(Tier { process })
+        Ok(Tier { plan: plan.clone(), process })
+    }
+
+    /// Starts it again, as it was, after `stop` or `kill`; a running one is stopped first. Waits for 200 from `/readyz`.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        self.stop().await;
+        *self = Tier::start(&self.plan, |_, _| {}).await?;
+        Ok(())
+    }
+
+    /// How it was started.
+    pub fn plan(&self) -> &TierPlan {
+        &self.plan
     }
 
     pub fn pid(&self) -> u32 {

@@ -25,6 +25,16 @@ impl Count {
         self.set_aside
     }
 
+    /// Units in the building.
+    pub fn on_hand(&self) -> i64 {
+        self.on_hand
+    }
+
+    /// Units of them that no order holds.
+    pub fn available(&self) -> i64 {
+        self.on_hand - self.set_aside
+    }
+
     /// Units that an order has: set aside for it, or shipped.
     pub fn of(&self, order_id: OrderId) -> i64 {
         self.orders.get(&order_id).map_or(0, |share| share.set_aside + share.shipped)
@@ -74,7 +84,7 @@ impl Count {
 
     fn faults(&self, event: &StockEvent, on_hand_after: Option<&Quantity>) -> Vec<String> {
         let Self { on_hand, set_aside, .. } = *self;
-        let available = on_hand - set_aside;
+        let available = self.available();
         let told = units(available_after(event));
         let mut faults = Vec::new();
         if on_hand.min(set_aside).min(available) < 0 {
