@@ -4,10 +4,10 @@ mod support;
 
 use kontor_command_services::service::Role;
 use kontor_local::Need;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use support::shop::{Shopper, address, stocked};
-use support::{App, problem, spawn};
+use support::{App, problem, send, spawn};
 
 const ALL: &[Role] = &[Role::Commands, Role::Processes];
 
@@ -171,7 +171,7 @@ async fn shipping_captures_and_returning_restocks_and_refunds() {
     let log = app.log().await;
     let amount = |kind: &str| -> i64 {
         let of_kind = log.iter().filter(|event| event.aggregate_type == "payment" && event.event_type == kind);
-        let payload = of_kind.map(|event| serde_json::from_str::<serde_json::Value>(&event.payload).expect("JSON"));
+        let payload = of_kind.map(|event| serde_json::from_str::<Value>(&event.payload).expect("JSON"));
         payload.map(|payload| payload[kind]["amount"]["amount_minor"].as_i64().expect("an amount")).sum()
     };
     assert_eq!((amount("Captured"), amount("Refunded")), (3 * 1250 + 495, 2 * 1250));
@@ -193,6 +193,70 @@ async fn an_order_that_is_not_paid_in_time_is_cancelled_by_its_timer() {
     assert_eq!((&order.body["status"], &order.body["reason"]), (&json!("cancelled"), &json!("not paid in time")));
     until(&app, "stock Released", 1).await;
     until(&app, "timer Fired", 1).await;
+}
+
+/// Step 1: the provider has not said a word when the order's time is over, so it is cancelled. Step 2: a second later it
+/// holds the money after all. Step 3: that is voided, in our books and the provider's.
+#[actix_web::test]
+async fn money_that_is_held_for_an_order_that_was_cancelled_is_let_go() {
+    let app = spawn(&[Need::Postgres], ALL, |settings| {
+        settings.shop.pay_within_s = 1;
+        settings.simulator.webhook_delay_ms = 2_500;
+    })
+    .await;
+    stocked(&app, "MUG", 3).await;
+    let shopper = Shopper::customer(&app, "17").await;
+    shopper.take(&app, "MUG", 2).await;
+    shopper.address(&app).await;
+    // 1
+    let order = shopper.buy(&app, "tok_async").await;
+    assert_eq!((&order.body["status"], &order.body["reason"]), (&json!("cancelled"), &json!("not paid in time")));
+    assert_eq!(story(&app).await.iter().filter(|event| *event == "payment Authorised").count(), 0);
+    // 2
+    until(&app, "payment Voided", 1).await;
+    let expected = [
+        "stock Received",
+        "order Placed",
+        "payment AuthorisationRequested",
+        "stock Reserved",
+        "timer Set",
+        "payment Pending",
+        "timer Fired",
+        "order Cancelled",
+        "stock Released",
+        "payment Authorised",
+        "payment VoidRequested",
+        "payment Voided",
+    ];
+    assert_eq!(story(&app).await, expected);
+    // 3
+    let due = json!({"amount_minor": 2 * 1250 + 495, "currency": "GBP"});
+    let id = order.body["order_id"].as_str().expect("an id");
+    let payment = app.get(&format!("/v1/payments/{id}")).await.body;
+    let nothing = json!({"amount_minor": 0, "currency": "GBP"});
+    assert_eq!((&payment["authorised"], &payment["captured"]), (&due, &nothing), "{payment}");
+    let said = |entry: &Value, state: &str| {
+        let said = [&entry["attempt"], &entry["operation"], &entry["amount"], &entry[state]];
+        said.map(Value::clone)
+    };
+    let ours: Vec<_> =
+        payment["attempts"].as_array().expect("a list").iter().map(|ours| said(ours, "progress")).collect();
+    let ledger = ledger(&app).await;
+    assert_eq!(ours, ledger.iter().map(|theirs| said(theirs, "state")).collect::<Vec<_>>());
+    let done: Vec<_> = ours.iter().map(|[_, operation, amount, state]| (operation, amount, state)).collect();
+    let [authorise, void, is_done] = ["authorise", "void", "done"].map(Value::from);
+    assert_eq!(done, [(&authorise, &due, &is_done), (&void, &due, &is_done)]);
+    let settlement = send(shopper.client.get(app.url(&format!("/v1/orders/{id}/settlement")))).await;
+    assert_eq!((settlement.status, &settlement.body["status"]), (200, &json!("cancelled")), "{settlement:?}");
+    let all = json!({"order_id": uuid::Uuid::now_v7(), "quantity": 3});
+    assert_eq!(app.post("/v1/stock/MUG/reserve", "all", all).await.status, 201);
+}
+
+/// The provider's own books, oldest first.
+async fn ledger(app: &App) -> Vec<Value> {
+    let answer = app.client.get(app.url("/v1/payments/simulator/ledger")).send().await.expect("an answer");
+    let text = answer.text().await.expect("lines");
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
 #[actix_web::test]
@@ -221,7 +285,7 @@ async fn until_booked(app: &App, total_minor: i64) {
     for _ in 0..400 {
         let log = app.log().await;
         let booked = log.iter().rfind(|event| (&*event.aggregate_type, &*event.event_type) == ("order", "Captured"));
-        let total = booked.map(|event| serde_json::from_str::<serde_json::Value>(&event.payload).expect("JSON"));
+        let total = booked.map(|event| serde_json::from_str::<Value>(&event.payload).expect("JSON"));
         if total.is_some_and(|event| event["Captured"]["captured_total"]["amount_minor"] == total_minor) {
             return;
         }

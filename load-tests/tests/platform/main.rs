@@ -1,5 +1,6 @@
 //! `kontor-load` on whole platforms, which each test starts for itself.
 
+mod cancellation;
 mod crashes;
 mod demo;
 mod erasure;
