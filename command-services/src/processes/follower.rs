@@ -298,6 +298,7 @@ impl<'f> Following<'f> {
         // What is missing before an early batch is another lane's, on its way, or another process's.
         let pause = if self.early.is_empty() { poll } else { MISSING_FOR };
         tokio::select! {
+            biased; // What is there already is heard first.
             Some(batch) = self.feed.recv() => {
                 self.early.insert(batch.before, batch);
                 Cause::Fed
@@ -419,3 +420,6 @@ async fn abandon(executor: &Executor, cart_id: CartId, idle: TimeDelta, now: Dat
         Err(failure) => info!(%cart_id, "A cart that was left behind is looked at again: {failure}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
