@@ -9,7 +9,7 @@ mod mailbox;
 mod snapshots;
 mod unit;
 
-pub use unit::{Effect, Stop, Unit};
+pub use unit::{Effect, Stop, Undecided, Unit};
 
 use crate::refusal::Refusal;
 use crate::shop::Shop;

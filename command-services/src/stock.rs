@@ -1,11 +1,13 @@
 //! Stock: received, counted, moved, set aside for orders, shipped, taken back.
 
-use crate::executor::{Decision, Stop, Unit};
+use crate::executor::{Decision, Effect, Stop, Unit};
 use crate::refusal::Refusal;
 use chrono::{DateTime, Utc};
 use kontor_domain::stock::{Change, Stock, StockCommand};
 use kontor_domain::text::{Reason, Reference};
+use kontor_domain::timer::{Timer, TimerCommand, TimerReason};
 use kontor_domain::{LocationId, OrderId, Quantity, Sku};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A command about one SKU's stock, as it comes in: its fields, and what it asks of the aggregate.
@@ -23,7 +25,7 @@ macro_rules! stock_commands {
             impl Decision for $form {
                 async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
                     let command: fn(&Self) -> StockCommand = $command;
-                    handle(unit, &self.sku, command(self)).await
+                    handle(unit, &self.sku, command(self)).await.map(drop)
                 }
             }
         )*
@@ -60,11 +62,6 @@ stock_commands! {
         }
     };
 
-    /// Set aside for an order, until `expires_at` if that is given.
-    ReserveStock { order_id: OrderId, quantity: Quantity, expires_at: Option<DateTime<Utc>>, } => |form| {
-        StockCommand::Reserve { order_id: form.order_id, quantity: form.quantity, expires_at: form.expires_at }
-    };
-
     /// The reservation does not expire any more.
     ConfirmStock { order_id: OrderId, } => |form| StockCommand::Confirm { order_id: form.order_id };
 
@@ -88,9 +85,30 @@ stock_commands! {
     LimitBackOrders { up_to: Quantity, } => |form| StockCommand::LimitBackOrders { up_to: form.up_to };
 }
 
+/// Sets goods aside for an order: until `expires_at`, if that is given, when they go back on sale by themselves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReserveStock {
+    sku: Sku,
+    order_id: OrderId,
+    quantity: Quantity,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl Decision for ReserveStock {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let &Self { ref sku, order_id, quantity, expires_at } = self;
+        let reserved = handle(unit, sku, StockCommand::Reserve { order_id, quantity, expires_at }).await?;
+        let Some(at) = expires_at.filter(|_| !reserved.is_unchanged()) else { return Ok(()) };
+        let set = TimerCommand::Set { order_id, reason: TimerReason::ReservationEnds, at, sku: Some(sku.clone()) };
+        let set = unit.handle::<Timer>(&order_id.to_string(), set).await;
+        set.map_err(|refused| refused.or(Refusal::Timer))?;
+        Ok(())
+    }
+}
+
 /// One SKU's part in a command; its refusals name the SKU.
-pub async fn handle(unit: &mut Unit<'_>, sku: &Sku, command: StockCommand) -> Result<(), Stop> {
+pub async fn handle(unit: &mut Unit<'_>, sku: &Sku, command: StockCommand) -> Result<Effect, Stop> {
     let refusal = |error| Refusal::Stock { sku: sku.clone(), error };
-    unit.handle::<Stock>(sku.as_str(), command).await.map_err(|refused| refused.or(refusal))?;
-    Ok(())
+    unit.handle::<Stock>(sku.as_str(), command).await.map_err(|refused| refused.or(refusal))
 }

@@ -11,11 +11,13 @@
 pub mod checkout;
 pub mod expiry;
 pub mod fulfilment;
+pub mod reservations;
 pub mod returns;
 
 pub use checkout::CheckoutProcess;
 pub use expiry::ExpiryProcess;
 pub use fulfilment::FulfilmentProcess;
+pub use reservations::ReservationsProcess;
 pub use returns::ReturnsProcess;
 
 use crate::order::OrderEvent;
@@ -114,6 +116,16 @@ pub enum Reaction {
         at: DateTime<Utc>,
         reason: TimerReason,
     },
+    /// Says that the time of the order is over.
+    FireTimer {
+        order_id: OrderId,
+        reason: TimerReason,
+    },
+    /// Says so of a reservation that was made directly, and undoes it if it is not confirmed and no order came of it.
+    ExpireReservation {
+        order_id: OrderId,
+        sku: Sku,
+    },
 }
 
 /// What an order that is not settled is waiting for.
@@ -162,6 +174,8 @@ impl Reaction {
             Reaction::RefundPayment { .. } => "refund-payment",
             Reaction::BookRefund { .. } => "book-refund",
             Reaction::WakeMe { .. } => "wake-me",
+            Reaction::FireTimer { .. } => "fire-timer",
+            Reaction::ExpireReservation { .. } => "expire-reservation",
         }
     }
 
@@ -183,6 +197,8 @@ pub fn command_id(cause: Uuid, reaction: &str) -> Uuid {
 pub struct Processes {
     checkout: CheckoutProcess,
     expiry: ExpiryProcess,
+    #[serde(default)]
+    reservations: ReservationsProcess,
     fulfilment: FulfilmentProcess,
     returns: ReturnsProcess,
 }
@@ -192,6 +208,7 @@ impl Processes {
     pub fn apply(&mut self, event_id: Uuid, event: Event<'_>) {
         self.checkout.apply(event_id, event);
         self.expiry.apply(event_id, event);
+        self.reservations.apply(event_id, event);
         self.fulfilment.apply(event_id, event);
         self.returns.apply(event_id, event);
     }
@@ -205,9 +222,14 @@ impl Processes {
         instructions
     }
 
-    /// When the order is to be looked at again, if nothing happens until then.
+    /// When something is [due](Self::due), if nothing happens until then.
     pub fn wakes_at(&self) -> Option<DateTime<Utc>> {
-        self.expiry.wakes_at()
+        self.expiry.wakes_at().into_iter().chain(self.reservations.wakes_at()).min()
+    }
+
+    /// What is to be done because it is `now`.
+    pub fn due(&self, now: DateTime<Utc>) -> Vec<Instruction> {
+        self.expiry.due(now).into_iter().chain(self.reservations.due(now)).collect()
     }
 
     /// Whether nothing is to be done before another event is heard: nothing is wanted, asked for, or timed.

@@ -117,7 +117,7 @@ impl Decision for CheckOutCart {
             let reserve = StockCommand::Reserve { order_id, quantity, expires_at: Some(pay_by) };
             stock::handle(unit, &sku, reserve).await?;
         }
-        let set = TimerCommand::Set { order_id, reason: TimerReason::ReservationEnds, at: pay_by };
+        let set = TimerCommand::Set { order_id, reason: TimerReason::ReservationEnds, at: pay_by, sku: None };
         unit.create::<Timer>(&order_id_text, set).await.map_err(|refused| refused.or(Refusal::Timer))?;
         Ok(())
     }

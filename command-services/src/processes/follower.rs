@@ -6,7 +6,7 @@
 use super::carts::{AbandonCart, CartNews};
 use super::checkpoint::{self, Checkpoint};
 use super::orders::{Orders, Work};
-use super::reactions::{Carried, FireTimer, Origin, carry_out};
+use super::reactions::{Carried, Origin, carry_out};
 use super::{ProcessCounts, ProcessesSettings, Settlements};
 use crate::executor::{Executor, Failure};
 use crate::leader::{Leader, Led};
@@ -266,8 +266,9 @@ impl<'f> Following<'f> {
 
     /// Begins what is to be done and was not begun.
     fn act(&mut self) {
-        let to_do = self.orders.to_do(self.lead.is_some());
+        let mut to_do = self.orders.to_do(self.lead.is_some());
         let (Some(lead), Some(managers)) = (&mut self.lead, &self.follower.managers) else { return };
+        to_do.extend(self.orders.due(Utc::now()));
         for work in to_do {
             let (executor, payments) = (self.follower.executor.clone(), managers.payments.clone());
             let (settings, turns, done) = (self.follower.settings.clone(), lead.turns.clone(), self.done.0.clone());
@@ -275,13 +276,6 @@ impl<'f> Following<'f> {
                 let (origin, instruction) = (work.origin, work.instruction.clone());
                 until_carried(&settings, &turns, || carry_out(&executor, &payments, origin, instruction.clone())).await;
                 let _ = done.send(work); // Nobody listens when the follower begins anew.
-            });
-        }
-        for order_id in self.orders.due(Utc::now()) {
-            let executor = self.follower.executor.clone();
-            let (settings, turns) = (self.follower.settings.clone(), lead.turns.clone());
-            lead.work.spawn(async move {
-                until_carried(&settings, &turns, || fire(&executor, order_id)).await;
             });
         }
         while lead.work.try_join_next().is_some() {}
@@ -400,15 +394,6 @@ where
                 pause = (2 * pause).min(longest);
             }
         }
-    }
-}
-
-/// Says that an order's time is over.
-async fn fire(executor: &Executor, order_id: OrderId) -> Result<Carried, Failure> {
-    let context = Origin::time().command(command_id(order_id.0, "fire-timer"));
-    match executor.execute(context, FireTimer { order_id, now: Utc::now() }).await {
-        Ok(_) | Err(Failure::Refused(_)) => Ok(Carried::Out),
-        Err(failure) => Err(failure),
     }
 }
 

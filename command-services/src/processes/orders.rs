@@ -1,5 +1,6 @@
-//! The orders that something is to be done about. An order is known from its placing until nothing is to be done before
-//! there is news of it; then it is forgotten, and with the news read from its streams.
+//! The orders that something is to be done about, and those that somebody has set goods aside for before there is an order.
+//! An order is known from its placing until nothing is to be done before there is news of it; then it is forgotten, and
+//! with the news read from its streams.
 
 use super::reactions::Origin;
 use crate::executor::{Executor, Failure};
@@ -12,6 +13,7 @@ use kontor_domain::timer::Timer;
 use kontor_domain::{OrderId, PaymentId};
 use kontor_event_schemas::{Fact, Metadata};
 use kontor_event_store::stream::StreamError;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -85,13 +87,18 @@ impl Orders {
         let id = order_id.to_string();
         let log = executor.log();
         let placed = log.stream::<Order>(&id).await?;
-        let Some(payment_id) = placed.iter().find_map(|event| payment_of(&event.payload)) else { return Ok(()) };
+        let payment_id = placed.iter().find_map(|event| payment_of(&event.payload));
+        if payment_id.is_none() && !placed.is_empty() {
+            return Ok(()); // Nothing ever follows for it.
+        }
         let mut known = Known::new(Origin::time());
         for EventEnvelope { payload, metadata, .. } in &placed {
             known.apply(read::<Order>(&id, metadata)?, Event::Order(payload));
         }
-        for EventEnvelope { payload, metadata, .. } in &log.stream::<Payment>(&payment_id.to_string()).await? {
-            known.apply(read::<Payment>(&id, metadata)?, Event::Payment(payload));
+        if let Some(payment_id) = payment_id {
+            for EventEnvelope { payload, metadata, .. } in &log.stream::<Payment>(&payment_id.to_string()).await? {
+                known.apply(read::<Payment>(&id, metadata)?, Event::Payment(payload));
+            }
         }
         for EventEnvelope { payload, metadata, .. } in &log.stream::<Timer>(&id).await? {
             known.apply(read::<Timer>(&id, metadata)?, Event::Timer(payload));
@@ -116,14 +123,7 @@ impl Orders {
                 known.alarm = wakes_at;
             }
             if begin {
-                for instruction in known.processes.react() {
-                    let key = key(&instruction);
-                    if known.begun.contains_key(&key) {
-                        continue;
-                    }
-                    known.begun.insert(key, true);
-                    to_do.push(Work { order_id, key, origin: known.origin, instruction });
-                }
+                to_do.extend(known.begin(order_id, known.processes.react()));
             }
             let is_at_work = known.begun.values().any(|under_way| *under_way);
             if !is_at_work && known.processes.is_idle() {
@@ -145,10 +145,16 @@ impl Orders {
         }
     }
 
-    /// Orders whose time is over at `now`; each is named once.
-    pub fn due(&mut self, now: DateTime<Utc>) -> Vec<OrderId> {
+    /// What is to be done for the orders whose time is over at `now`; it counts as begun.
+    pub fn due(&mut self, now: DateTime<Utc>) -> Vec<Work> {
         let later = self.alarms.split_off(&(now, OrderId(Uuid::max())));
-        std::mem::replace(&mut self.alarms, later).into_iter().map(|(_, order_id)| order_id).collect()
+        let mut to_do = Vec::new();
+        for (_, order_id) in std::mem::replace(&mut self.alarms, later) {
+            let Some(known) = self.known.get_mut(&order_id) else { continue };
+            known.alarm = None; // Whatever is timed besides is among the alarms again when there is news.
+            to_do.extend(known.begin(order_id, known.processes.due(now)));
+        }
+        to_do
     }
 
     /// When the next order's time is over.
@@ -180,6 +186,19 @@ impl Orders {
 impl Known {
     fn new(origin: Origin) -> Self {
         Self { processes: Processes::default(), origin, begun: HashMap::new(), alarm: None }
+    }
+
+    /// Those of the instructions that were not begun.
+    fn begin(&mut self, order_id: OrderId, instructions: Vec<Instruction>) -> Vec<Work> {
+        let mut work = Vec::new();
+        for instruction in instructions {
+            let key = key(&instruction);
+            if let Entry::Vacant(place) = self.begun.entry(key) {
+                place.insert(true);
+                work.push(Work { order_id, key, origin: self.origin, instruction });
+            }
+        }
+        work
     }
 
     fn apply(&mut self, metadata: Metadata, event: Event<'_>) {

@@ -1,15 +1,15 @@
 //! What a reaction does: a command, given by nobody but the event that it answers, or a question to the provider.
 
-use crate::executor::{Context, Decision, Executor, Expects, Failure, Stop, Unit};
+use crate::executor::{Context, Decision, Executor, Expects, Failure, Stop, Undecided, Unit};
 use crate::orders::{give_up, handle};
 use crate::payments::Payments;
 use crate::refusal::Refusal;
 use crate::stock;
 use chrono::{DateTime, Utc};
-use kontor_domain::order::OrderCommand;
+use kontor_domain::order::{Order, OrderCommand};
 use kontor_domain::payment::{Payment, PaymentCommand, Progress, Provider};
 use kontor_domain::processes::{Instruction, Reaction};
-use kontor_domain::stock::StockCommand;
+use kontor_domain::stock::{Stock, StockCommand};
 use kontor_domain::timer::{Timer, TimerCommand, TimerReason};
 use kontor_domain::{AttemptId, LocationId, OrderId, PaymentId, Quantity, Sku};
 use kontor_event_schemas::Metadata;
@@ -175,24 +175,29 @@ impl Decision for Carry {
                 handle(unit, *order_id, book).await.map(drop)
             }
             Reaction::WakeMe { order_id, at, reason } => {
-                timer(unit, *order_id, TimerCommand::Set { order_id: *order_id, reason: *reason, at: *at }).await
+                let set = TimerCommand::Set { order_id: *order_id, reason: *reason, at: *at, sku: None };
+                timer(unit, *order_id, set).await
             }
+            Reaction::FireTimer { order_id, reason } => {
+                let (order_id, reason) = (*order_id, *reason);
+                timer(unit, order_id, TimerCommand::Fire { order_id, reason, fired_at: now, sku: None }).await
+            }
+            Reaction::ExpireReservation { order_id, sku } => expire(unit, *order_id, sku, now).await,
         }
     }
 }
 
-/// Says that an order's time is over.
-pub struct FireTimer {
-    pub order_id: OrderId,
-    pub now: DateTime<Utc>,
-}
-
-impl Decision for FireTimer {
-    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
-        let Self { order_id, now } = *self;
-        let reason = TimerReason::ReservationEnds;
-        timer(unit, order_id, TimerCommand::Fire { order_id, reason, fired_at: now }).await
+/// Puts back on sale what was set aside until now, unless that is settled otherwise, and says that its time is over.
+async fn expire(unit: &mut Unit<'_>, order_id: OrderId, sku: &Sku, now: DateTime<Utc>) -> Result<(), Stop> {
+    // What an order stands for it keeps until it is cancelled.
+    if unit.state::<Order>(&order_id.to_string()).await?.placed().is_none() {
+        match unit.handle::<Stock>(sku.as_str(), StockCommand::Expire { order_id, now }).await {
+            Ok(_) | Err(Undecided::Refused(_)) => {} // Confirmed, released or shipped meanwhile.
+            Err(Undecided::Failed(failure)) => return Err(Stop::Failed(failure)),
+        }
     }
+    let reason = TimerReason::ReservationEnds;
+    timer(unit, order_id, TimerCommand::Fire { order_id, reason, fired_at: now, sku: Some(sku.clone()) }).await
 }
 
 async fn payment(unit: &mut Unit<'_>, payment_id: PaymentId, command: PaymentCommand) -> Result<(), Stop> {

@@ -56,10 +56,12 @@ impl ExpiryProcess {
                 | OrderEvent::Refunded { .. },
             )
             | Event::Payment(_) => {}
-            Event::Timer(TimerEvent::Set { reason: TimerReason::ReservationEnds, .. }) => self.is_set = true,
-            Event::Timer(TimerEvent::Fired { reason: TimerReason::ReservationEnds, .. }) => {
+            Event::Timer(TimerEvent::Set { reason: TimerReason::ReservationEnds, sku: None, .. }) => self.is_set = true,
+            Event::Timer(TimerEvent::Fired { reason: TimerReason::ReservationEnds, sku: None, .. }) => {
                 self.fired = Some(event_id);
             }
+            // Of goods that were set aside without the order.
+            Event::Timer(TimerEvent::Set { sku: Some(_), .. } | TimerEvent::Fired { sku: Some(_), .. }) => {}
         }
     }
 
@@ -67,6 +69,13 @@ impl ExpiryProcess {
     pub fn wakes_at(&self) -> Option<DateTime<Utc>> {
         let order = self.order.as_ref().filter(|_| !self.settled && self.fired.is_none())?;
         Some(order.pay_by)
+    }
+
+    /// Says that the time is over, once it is.
+    pub fn due(&self, now: DateTime<Utc>) -> Option<Instruction> {
+        self.wakes_at().filter(|at| *at <= now)?;
+        let Ordered { event_id, order_id, .. } = self.order.as_ref()?;
+        Some(Reaction::FireTimer { order_id: *order_id, reason: TimerReason::ReservationEnds }.to(*event_id))
     }
 
     /// Sets the timer, or cancels the order when it has fired.
@@ -114,6 +123,14 @@ mod tests {
     fn a_timer_is_set_when_goods_are_held() {
         after([]).then([(2, ask(AUTHORISE)), (1, wake_me())]).waits_for([Waiting::Authorisation]);
         after([timer_set()]).then([(2, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
+    }
+
+    #[test]
+    fn the_timer_fires_when_the_time_is_over_as_long_as_that_matters() {
+        let fire = || Reaction::FireTimer { order_id: ORDER, reason: TimerReason::ReservationEnds };
+        after([timer_set()]).then_at(14, []).then_at(15, [(1, fire())]);
+        after([timer_set(), timer_fired()]).then_at(15, []);
+        after([timer_set(), held(345), authorised().into()]).then_at(15, []);
     }
 
     #[test]

@@ -80,6 +80,13 @@ impl Heard {
         self
     }
 
+    /// What is wanted so many minutes after noon, for the sake of the time.
+    pub fn then_at<const N: usize>(self, minutes: i64, expected: [(usize, Reaction); N]) -> Self {
+        let expected = expected.map(|(cause, reaction)| reaction.to(event_id(cause)));
+        assert_eq!(self.0.due(noon() + chrono::TimeDelta::minutes(minutes)), expected);
+        self
+    }
+
     pub fn waits_for<const N: usize>(self, expected: [Waiting; N]) {
         assert_eq!(self.0.waits_for(), expected.into_iter().collect());
     }
@@ -240,10 +247,10 @@ pub fn refund_booked() -> Fact {
 
 pub fn timer_set() -> Fact {
     let at = noon() + chrono::TimeDelta::minutes(15);
-    TimerEvent::Set { order_id: ORDER, reason: TimerReason::ReservationEnds, at }.into()
+    TimerEvent::Set { order_id: ORDER, reason: TimerReason::ReservationEnds, at, sku: None }.into()
 }
 
 pub fn timer_fired() -> Fact {
     let fired_at = noon() + chrono::TimeDelta::minutes(15);
-    TimerEvent::Fired { order_id: ORDER, reason: TimerReason::ReservationEnds, fired_at }.into()
+    TimerEvent::Fired { order_id: ORDER, reason: TimerReason::ReservationEnds, fired_at, sku: None }.into()
 }

@@ -176,7 +176,10 @@ impl World {
                 self.order(OrderCommand::BookRefund { return_id, amount, refunded_at: at });
             }
             Reaction::WakeMe { order_id, at, reason } => {
-                append(&mut self.log, &mut self.timer, TimerCommand::Set { order_id, reason, at });
+                append(&mut self.log, &mut self.timer, TimerCommand::Set { order_id, reason, at, sku: None });
+            }
+            Reaction::FireTimer { .. } | Reaction::ExpireReservation { .. } => {
+                unreachable!("what the time brings is no reaction to an event")
             }
         }
     }
@@ -199,7 +202,7 @@ impl World {
 
     fn fire(&mut self) {
         let fired_at = noon() + TimeDelta::minutes(15);
-        let fire = TimerCommand::Fire { order_id: ORDER, reason: TimerReason::ReservationEnds, fired_at };
+        let fire = TimerCommand::Fire { order_id: ORDER, reason: TimerReason::ReservationEnds, fired_at, sku: None };
         append(&mut self.log, &mut self.timer, fire);
     }
 
