@@ -6,15 +6,15 @@ mod stock;
 
 use anyhow::{Context, bail, ensure};
 use cqrs_es::Aggregate;
-use kontor_domain::order::{Order, demand};
-use kontor_domain::payment::{Operation, Payment, Progress};
+use kontor_domain::order::{Order, OrderEvent, demand};
+use kontor_domain::payment::{Account, Operation, Payment, Progress};
 use kontor_domain::{OrderId, PaymentId, Sku};
 use kontor_event_schemas::{Fact, RecordedEvent, upcast};
 use kontor_event_store::LogReader;
 use kontor_local::{Postgres, Role};
 use sqlx::FromRow;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stock::Count;
@@ -35,6 +35,8 @@ pub struct Books {
     at: i64,
     stock: BTreeMap<Sku, Count>,
     orders: HashMap<OrderId, Order>,
+    /// Those of which all has left.
+    shipped: HashSet<OrderId>,
     payments: HashMap<PaymentId, Payment>,
     faults: Vec<String>,
 }
@@ -44,6 +46,8 @@ pub struct Books {
 pub struct Sums {
     pub confirmed: usize,
     pub cancelled: usize,
+    /// Confirmed orders of which all has left, and was captured.
+    pub shipped: usize,
     /// Authorisations that hold money, and are not voided: one of each confirmed order.
     pub authorised: usize,
     pub voided: usize,
@@ -67,8 +71,8 @@ impl Books {
     pub async fn open(postgres: &Postgres) -> anyhow::Result<Self> {
         let database = PgPoolOptions::new().max_connections(2).connect(&postgres.url(Role::Command)).await?;
         let log = LogReader::new(database.clone(), Arc::new(upcast::released()));
-        let (stock, orders, payments) = Default::default();
-        Ok(Self { database, log, at: 0, stock, orders, payments, faults: Vec::new() })
+        let (stock, orders, shipped, payments) = Default::default();
+        Ok(Self { database, log, at: 0, stock, orders, shipped, payments, faults: Vec::new() })
     }
 
     /// Reads on until nothing is under way any more, then says whether all is right.
@@ -111,7 +115,12 @@ impl Books {
                 let faults = self.stock.entry(sku.clone()).or_default().enter(&event);
                 self.faults.extend(faults.into_iter().map(|fault| format!("at position {position}: {sku} {fault}")));
             }
-            Fact::Order(order_id, event) => self.orders.entry(order_id).or_default().apply(event),
+            Fact::Order(order_id, event) => {
+                if let OrderEvent::Shipped { complete: true, .. } = event {
+                    self.shipped.insert(order_id);
+                }
+                self.orders.entry(order_id).or_default().apply(event);
+            }
             Fact::Payment(payment_id, event) => self.payments.entry(payment_id).or_default().apply(event),
             Fact::Product(..) | Fact::Sku(..) | Fact::Slug(..) | Fact::Category(..) => {}
             Fact::Cart(..) | Fact::Timer(..) | Fact::Cancellation(..) => {}
@@ -127,7 +136,8 @@ impl Books {
         }
         let open = |(payment_id, payment): (&PaymentId, &Payment)| {
             let asked = payment.open_attempts().next().map(|(_, attempt)| attempt.operation.name());
-            let what = asked.or_else(|| self.is_to_be_voided(payment).then_some("void"))?;
+            let what = asked.or_else(|| self.is_to_be_voided(payment).then_some("void"));
+            let what = what.or_else(|| self.is_to_be_captured(payment).then_some("capture"))?;
             Some(format!("payment {payment_id} is to {what}"))
         };
         self.payments.iter().find_map(open)
@@ -138,9 +148,17 @@ impl Books {
         order.is_some_and(Order::is_cancelled) && holds_money(payment)
     }
 
+    fn is_to_be_captured(&self, payment: &Payment) -> bool {
+        let shipped = |account: &Account| self.shipped.contains(&account.order_id);
+        payment
+            .account()
+            .is_ok_and(|account| shipped(account) && account.captured.amount_minor < account.authorised.amount_minor)
+    }
+
     /// Each order against its goods and its payment.
     fn close(&mut self) -> Sums {
-        let mut sums = Sums { confirmed: 0, cancelled: 0, authorised: 0, voided: 0, units: 0 };
+        let mut sums =
+            Sums { confirmed: 0, cancelled: 0, shipped: self.shipped.len(), authorised: 0, voided: 0, units: 0 };
         for (order_id, order) in &self.orders {
             let Some(placed) = order.placed().filter(|_| from_checkout(order)) else { continue };
             let stands = order.is_confirmed() && !order.is_cancelled();
@@ -156,7 +174,9 @@ impl Books {
             let payment = placed.checkout.as_ref().and_then(|checkout| self.payments.get(&checkout.payment_id));
             let held = payment.filter(|payment| holds_money(payment)).and_then(|payment| payment.account().ok());
             let owed = (stands && placed.due().amount_minor > 0).then(|| placed.due());
-            if held.map(|account| account.authorised) != owed {
+            let captured = held.map_or(0, |account| account.captured.amount_minor);
+            let left = owed.filter(|_| self.shipped.contains(order_id)).map_or(0, |owed| owed.amount_minor);
+            if held.map(|account| account.authorised) != owed || captured != left {
                 self.faults.push(format!("order {order_id} owes {owed:?}, its payment is {payment:?}"));
             }
         }

@@ -115,6 +115,14 @@ impl Shopper {
         }
     }
 
+    /// Ships all of an order, as the staff.
+    pub async fn ship(&mut self, order_id: Uuid) -> anyhow::Result<()> {
+        let path = format!("/v1/orders/{order_id}/ship");
+        let reply = self.post(&path, None, "{}").await?;
+        ensure!(matches!(reply.status, 200 | 201), "{path} was answered with {}: {}", reply.status, text(&reply));
+        Ok(())
+    }
+
     /// A step that must succeed.
     async fn done(&mut self, step: Step, path: &str, body: &str) -> anyhow::Result<()> {
         let begun = Instant::now();

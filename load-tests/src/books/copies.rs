@@ -60,7 +60,11 @@ impl Books {
         let told: HashMap<_, _> = rows.into_iter().map(|(id, status, due_minor)| (id, (status, due_minor))).collect();
         let orders = self.orders.iter().filter(|(_, order)| from_checkout(order));
         let expected = orders.filter_map(|(order_id, order)| {
-            let status = if order.is_cancelled() { "cancelled" } else { "confirmed" };
+            let status = match order {
+                order if order.is_cancelled() => "cancelled",
+                _ if self.shipped.contains(order_id) => "shipped",
+                _ => "confirmed",
+            };
             Some((order_id.0, (status.to_owned(), order.placed()?.due().amount_minor)))
         });
         compare("order", &expected.collect(), &told)?;

@@ -21,7 +21,7 @@ async fn an_order_that_is_cancelled_after_it_was_paid_gives_back_its_money_and_i
     let cancelled = commands.post(&format!("v1/orders/{id}/cancel"), "cancel", cancel).await.expect("it is cancelled");
     // 2
     let sums = Books::open(running.platform.postgres()).await.expect("a log").check().await.expect("no faults");
-    assert_eq!(sums, Sums { confirmed: 0, cancelled: 1, authorised: 0, voided: 1, units: 0 });
+    assert_eq!(sums, Sums { confirmed: 0, cancelled: 1, shipped: 0, authorised: 0, voided: 1, units: 0 });
     // 3
     let ask = async |path: &str| commands.get::<Value>(path, None).await.expect("an answer").body;
     assert_eq!(ask(&format!("v1/orders/{id}/settlement")).await["status"], "cancelled");

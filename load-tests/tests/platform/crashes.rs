@@ -55,6 +55,8 @@ struct Scene {
 /// What one shopper lived through.
 struct Life {
     confirmed: usize,
+    /// Of the confirmed.
+    shipped: usize,
     cancelled: usize,
     /// Requests without an answer.
     repeated: usize,
@@ -84,7 +86,7 @@ async fn every_order_is_settled_once_whichever_server_or_reader_is_killed() {
 /// looks at the read models all the time. Step 2: meanwhile `rounds` of processes are killed with SIGKILL, those of a round
 /// together, at any moment, and started again. Step 3: every purchase has come to an end, and shoppers and log agree on it.
 /// Step 4: nothing was charged twice, nothing is lost, no unit is missing, and the provider's ledger is ours. Step 5: for each
-/// confirmed order there is one mail, however often it was delivered. Step 6: the stream repeats the log. Step 7: so do the
+/// order there is one mail that it is confirmed, and one when it is shipped, however often they were delivered. Step 6: the stream repeats the log. Step 7: so do the
 /// read models on the replica.
 async fn survive(rounds: &[&[Victim]]) {
     let running = start().await;
@@ -100,7 +102,9 @@ async fn survive(rounds: &[&[Victim]]) {
     for number in 0..SHOPPERS {
         let mut processes = [scene.running.platform.ports().command, port];
         processes.rotate_left(number % 2);
-        shopping.spawn(live(Shopper::new(&processes), number, calm.clone()));
+        let mut staff = Shopper::new(&processes);
+        staff.token = Some(scene.running.token().into());
+        shopping.spawn(live(Shopper::new(&processes), staff, number, calm.clone()));
     }
     let looking = tokio::spawn(look(queries.clone(), calm.clone()));
 
@@ -128,19 +132,21 @@ async fn survive(rounds: &[&[Victim]]) {
 
     // 4
     let sums = sums.expect("no faults");
-    assert_eq!((sums.confirmed, sums.cancelled), (sum(|life| life.confirmed), sum(|life| life.cancelled)));
+    let (confirmed, cancelled) = (sum(|life| life.confirmed), sum(|life| life.cancelled));
+    assert_eq!((sums.confirmed, sums.cancelled, sums.shipped), (confirmed, cancelled, sum(|life| life.shipped)));
     assert_eq!(sums.authorised, sums.confirmed);
-    assert!(sums.confirmed > 0 && sums.cancelled > 0, "{sums:?}");
+    assert!(sums.shipped > 0 && sums.cancelled > 0, "{sums:?}");
 
     // 5
     let patience = Instant::now() + Duration::from_secs(60);
     loop {
-        let confirmations = confirmations(&platform.mails_url()).await;
-        assert!(confirmations.len() <= sums.confirmed, "{} mails for {sums:?}", confirmations.len());
-        if confirmations.len() == sums.confirmed {
+        let (confirmed, shipped) = mails(&platform.mails_url()).await;
+        let told = format!("{confirmed} and {shipped} mails for {sums:?}");
+        assert!(confirmed <= sums.confirmed && shipped <= sums.shipped, "{told}");
+        if (confirmed, shipped) == (sums.confirmed, sums.shipped) {
             break;
         }
-        assert!(Instant::now() < patience, "{} mails for {sums:?}", confirmations.len());
+        assert!(Instant::now() < patience, "{told}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
@@ -199,31 +205,44 @@ async fn look(queries: Api, calm: Arc<AtomicBool>) -> usize {
     answers
 }
 
-/// The Message-IDs of the mails that confirm an order.
-async fn confirmations(mails_url: &str) -> BTreeSet<String> {
+/// How many mails there are that say that an order is confirmed, and how many that all of it is shipped: by their Message-IDs.
+async fn mails(mails_url: &str) -> (usize, usize) {
     let client = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
     let answer = client.get(format!("{mails_url}/mails?limit=1000000")).send().await.expect("the sink answers");
     let shown: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
-    let mails = shown["mails"].as_array().expect("a list");
-    let confirms = |mail: &&Value| mail["subject"].as_str().is_some_and(|subject| subject.starts_with("Your order "));
-    let id = |mail: &Value| mail["message_id"].as_str().expect("a Message-ID").to_owned();
-    mails.iter().filter(confirms).map(id).collect()
+    let (mut confirmed, mut shipped) = (BTreeSet::new(), BTreeSet::new());
+    for mail in shown["mails"].as_array().expect("a list") {
+        let id = mail["message_id"].as_str().expect("a Message-ID");
+        match mail["subject"].as_str() {
+            Some(subject) if subject.ends_with(" is on its way") => shipped.insert(id),
+            Some(subject) if subject.starts_with("Your order ") => confirmed.insert(id),
+            _ => false,
+        };
+    }
+    (confirmed.len(), shipped.len())
 }
 
-/// Buys, with every kind of payment in turn, until all is calm.
-async fn live(mut shopper: Shopper, number: usize, calm: Arc<AtomicBool>) -> Life {
-    let mut life = Life { confirmed: 0, cancelled: 0, repeated: 0 };
+/// Buys, with every kind of payment in turn, until all is calm. The staff ships every other order.
+async fn live(mut shopper: Shopper, mut staff: Shopper, number: usize, calm: Arc<AtomicBool>) -> Life {
+    let mut life = Life { confirmed: 0, shipped: 0, cancelled: 0, repeated: 0 };
     for purchase in 0.. {
         if purchase >= PURCHASES_MIN && calm.load(Ordering::Relaxed) {
             break;
         }
         let payment = PAYMENTS[(number + purchase) % PAYMENTS.len()];
         let lines = [(SKUS[number % 3], 1), (SKUS[(number + purchase) % 3], 2)];
-        match shopper.buy(&lines, payment).await.expect("it is settled") {
-            Ending::Confirmed => life.confirmed += 1,
+        let id = shopper.fill(&lines).await.expect("a cart");
+        match shopper.check_out(id, payment).await.expect("it is settled") {
+            Ending::Confirmed => {
+                life.confirmed += 1;
+                if life.confirmed.is_multiple_of(2) {
+                    staff.ship(id).await.expect("it is shipped");
+                    life.shipped += 1;
+                }
+            }
             Ending::Cancelled => life.cancelled += 1,
             Ending::SoldOut => panic!("there are plenty"),
         }
     }
-    Life { repeated: shopper.repeated, ..life }
+    Life { repeated: shopper.repeated + staff.repeated, ..life }
 }

@@ -32,8 +32,14 @@ async fn twenty_units_go_to_twenty_of_four_hundred_buyers() {
 
     // 3
     let sums = Books::open(running.platform.postgres()).await.expect("a log").check().await.expect("no faults");
-    let expected =
-        Sums { confirmed: UNITS, cancelled: race.cancelled, authorised: UNITS, voided: 0, units: UNITS as i64 };
+    let expected = Sums {
+        confirmed: UNITS,
+        cancelled: race.cancelled,
+        shipped: 0,
+        authorised: UNITS,
+        voided: 0,
+        units: UNITS as i64,
+    };
     assert_eq!(sums, expected);
 }
 
