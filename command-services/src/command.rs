@@ -5,7 +5,7 @@ use crate::carts::{
     AssignCart, ChooseCartShipping, MergeCart, OpenCart, SetCartBillingAddress, SetCartDetails, SetCartEmail,
     SetCartQuantity, SetCartShippingAddress,
 };
-use crate::categories::{CreateCategory, MoveCategory, RemoveCategory, RenameCategory};
+use crate::categories::{CreateCategory, ImportCategory, MoveCategory, RemoveCategory, RenameCategory};
 use crate::executor::{Decision, Stop, Unit};
 use crate::http::fields::{Fields, InvalidField};
 use crate::http::problem::{self, Kind};
@@ -115,6 +115,7 @@ commands! {
     "rename-category" => RenameCategory, EditCatalogue, "/v1/categories/{category}/rename", [category];
     "move-category" => MoveCategory, EditCatalogue, "/v1/categories/{category}/move", [category];
     "remove-category" => RemoveCategory, EditCatalogue, "/v1/categories/{category}/remove", [category];
+    "import-category" => ImportCategory, EditCatalogue, "/v1/categories/{category}/import", [category];
     "receive-stock" => ReceiveStock, MoveStock, "/v1/stock/{sku}/receive", [stock];
     "adjust-stock" => AdjustStock, MoveStock, "/v1/stock/{sku}/adjust", [stock];
     "count-stock" => CountStock, MoveStock, "/v1/stock/{sku}/count", [stock];

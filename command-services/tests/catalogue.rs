@@ -336,6 +336,50 @@ async fn a_row_of_a_file_is_one_append() {
 }
 
 #[actix_web::test]
+async fn a_row_of_what_was_withdrawn_can_be_followed_by_its_variants() {
+    let shop = Shop::open().await;
+    let row = json!({"name": "Cup", "slug": "cup", "prices": [gbp(250)], "status": "withdrawn", "reason": "chipped"});
+    shop.done("/v1/products/CUP/import", row.clone()).await;
+    let variant = json!({"product": "CUP", "options": {"size": "L"}, "prices": [gbp(300)]});
+    shop.done("/v1/products/CUP-L/import", variant.clone()).await;
+    let log = shop.events().await;
+    let expected = ["product CUP Registered", "product CUP Priced", "product CUP SlugSet", "product CUP Withdrawn"];
+    assert_eq!(log[3..7], expected);
+    // Sent again under another key, neither changes anything; what differs is refused.
+    for (path, body) in [("/v1/products/CUP/import", row), ("/v1/products/CUP-L/import", variant)] {
+        assert_eq!(shop.post(path, body).await.status, 200);
+    }
+    assert_eq!(shop.events().await.len(), log.len());
+    for body in [json!({"name": "Tin cup"}), json!({"status": "published"}), json!({"status": "draft"})] {
+        shop.refused("/v1/products/CUP/import", body, 409, "product-withdrawn", json!({})).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_row_of_a_category_creates_or_changes_it() {
+    let shop = Shop::open().await;
+    let path = "/v1/categories/cups/import";
+    shop.refused(path, json!({"name": "Cups"}), 404, "unknown-category", json!({"category": "cups"})).await;
+    let body = json!({"name": "Cups", "slug": "cups", "parent": "x"});
+    shop.refused(path, body, 422, "unknown-parent", json!({"parent": "x"})).await;
+    let row = json!({"name": "Cups", "slug": "cups", "parent": "home"});
+    shop.done(path, row.clone()).await;
+    assert_eq!(shop.post(path, row).await.status, 200);
+    shop.done(path, json!({"name": "Tea cups", "parent": "mugs"})).await;
+    let body = json!({"slug": "mugs"});
+    shop.refused(path, body, 409, "category-slug-taken", json!({"slug": "mugs", "category": "mugs"})).await;
+    let log = shop.0.log().await;
+    let payloads: Vec<Value> =
+        log[3..].iter().map(|event| serde_json::from_str(&event.payload).expect("JSON")).collect();
+    let expected = [
+        json!({"Created": {"category": "cups", "name": "Cups", "slug": "cups", "parent": "home"}}),
+        json!({"Renamed": {"category": "cups", "name": "Tea cups", "slug": "cups"}}),
+        json!({"Moved": {"category": "cups", "parent": "mugs", "previous": "home"}}),
+    ];
+    assert_eq!(payloads, expected);
+}
+
+#[actix_web::test]
 async fn a_row_that_breaks_a_rule_is_refused_as_a_whole() {
     let shop = Shop::open().await;
     shop.done("/v1/products/MUG/slug", json!({"slug": "mug"})).await;
@@ -352,6 +396,8 @@ async fn a_row_that_breaks_a_rule_is_refused_as_a_whole() {
     for (body, told) in [
         (json!({"options": {"size": "L"}}), "options are those of a variant"),
         (json!({"product": "MUG", "slug": "cup"}), "slug is said of a product"),
+        (json!({"name": "Cup", "status": "withdrawn"}), "reason is missing"),
+        (json!({"name": "Cup", "reason": "chipped"}), "reason says why a product was withdrawn"),
     ] {
         let answer = shop.post(path, body).await;
         assert_eq!((answer.status, problem(&answer)), (422, "invalid-field"), "{answer:?}");

@@ -93,6 +93,11 @@ impl CategoryTree {
         }
     }
 
+    /// Name and slug; `None`: there is no such category.
+    pub fn words(&self, category: &CategoryId) -> Option<(&Name, &Slug)> {
+        self.categories.get(category).map(|held| (&held.name, &held.slug))
+    }
+
     fn decide(&self, command: CategoryCommand) -> Result<Option<CategoryEvent>, CategoryError> {
         match command {
             CategoryCommand::Create { category, name, slug, parent } => self.create(category, name, slug, parent),

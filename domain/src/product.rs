@@ -217,7 +217,23 @@ impl Product {
         self.slug.as_ref()
     }
 
+    /// What was withdrawn can be told again what it is. Of its variants more: what it came in may still be put on record, and
+    /// a SKU be freed for another product.
     fn decide(&self, command: ProductCommand) -> Result<Option<ProductEvent>, ProductError> {
+        let event = self.change(command)?;
+        match &event {
+            None
+            | Some(
+                ProductEvent::VariantAdded { .. }
+                | ProductEvent::VariantRemoved { .. }
+                | ProductEvent::VariantPriced { .. },
+            ) => Ok(event),
+            Some(_) if self.stage == Stage::Withdrawn => Err(ProductError::Withdrawn),
+            Some(_) => Ok(event),
+        }
+    }
+
+    fn change(&self, command: ProductCommand) -> Result<Option<ProductEvent>, ProductError> {
         match command {
             ProductCommand::Register { name, description, draft } => self.register(name, description, draft),
             ProductCommand::Describe { name, description } => self.describe(name, description),
@@ -254,7 +270,7 @@ impl Product {
 
     /// Changes the words. `None`: they already are these.
     fn describe(&self, name: Name, description: Option<Description>) -> Result<Option<ProductEvent>, ProductError> {
-        let (held, words) = self.changeable()?;
+        let (held, words) = self.registered()?;
         if *held == name && *words == description {
             return Ok(None);
         }
@@ -263,7 +279,7 @@ impl Product {
 
     /// Puts a draft on sale. `None`: it already is.
     fn publish(&self) -> Result<Option<ProductEvent>, ProductError> {
-        let (name, _) = self.changeable()?;
+        let (name, _) = self.registered()?;
         match self.stage {
             Stage::Published => Ok(None),
             _ => Ok(Some(ProductEvent::Published { name: name.clone() })),
@@ -272,26 +288,23 @@ impl Product {
 
     /// Changes nothing: a product that was published stays so.
     fn keep_draft(&self) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
-        if self.stage == Stage::Published { Err(ProductError::Published) } else { Ok(None) }
+        self.registered()?;
+        match self.stage {
+            Stage::Draft => Ok(None),
+            Stage::Published => Err(ProductError::Published),
+            Stage::Withdrawn => Err(ProductError::Withdrawn),
+        }
     }
 
     /// Takes the product off sale, for good. `None`: it already is.
     fn withdraw(&self, reason: Reason) -> Result<Option<ProductEvent>, ProductError> {
-        if self.stage == Stage::Withdrawn {
-            return Ok(None);
-        }
-        self.changeable()?;
-        Ok(Some(ProductEvent::Withdrawn { reason }))
+        self.registered()?;
+        Ok((self.stage != Stage::Withdrawn).then_some(ProductEvent::Withdrawn { reason }))
     }
 
-    /// The words of a product that is neither unknown nor withdrawn.
-    fn changeable(&self) -> Result<&(Name, Option<Description>), ProductError> {
-        match &self.described {
-            None => Err(ProductError::Unknown),
-            Some(_) if self.stage == Stage::Withdrawn => Err(ProductError::Withdrawn),
-            Some(described) => Ok(described),
-        }
+    /// The words of a product that is there.
+    fn registered(&self) -> Result<&(Name, Option<Description>), ProductError> {
+        self.described.as_ref().ok_or(ProductError::Unknown)
     }
 }
 

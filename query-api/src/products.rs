@@ -59,6 +59,9 @@ pub struct Product {
 pub struct ProductDetail {
     #[serde(flatten)]
     pub product: Product,
+    /// Why it was withdrawn: told to those who edit the catalogue only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawal_reason: Option<String>,
     pub tax_class: String,
     /// `{name: {type: value}}`, with `text`, `integer`, `decimal` (as text) or `flag` as type.
     #[schema(value_type = Object)]
@@ -96,7 +99,7 @@ const IN_LIST: &str = "p.sku, p.name, p.description, p.price_minor, p.currency, 
     p.categories, p.variants as variant_count, p.on_hand, p.available";
 
 /// What there is besides, with [`VARIANTS`].
-const IN_DETAIL: &str = "p.tax_class, p.attributes::text as attributes, p.media::text as media,
+const IN_DETAIL: &str = "p.withdrawal_reason, p.tax_class, p.attributes::text as attributes, p.media::text as media,
     coalesce(v.list, '[]') as variants,
     greatest(p.product_position, p.stock_position, p.category_position, v.position) as changed_at";
 
@@ -149,6 +152,7 @@ fn detail(row: &PgRow) -> sqlx::Result<Option<(ProductDetail, i64)>> {
     let json = |column| RawValue::from_string(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()));
     let detail = ProductDetail {
         product,
+        withdrawal_reason: row.try_get("withdrawal_reason")?,
         tax_class: row.try_get("tax_class")?,
         attributes: json("attributes")?,
         media: json("media")?,
@@ -227,11 +231,12 @@ async fn found_by(
         Ok((row.try_get("reached")?, detail(&row)?))
     };
     let (position, found) = positions.reflect(PROJECTION, min, find).await?;
-    let (product, changed_at) = found.ok_or_else(|| Problem::not_found("product", value, position))?;
+    let (mut product, changed_at) = found.ok_or_else(|| Problem::not_found("product", value, position))?;
     let tag = etag::of(changed_at);
     if etag::is_known(request, &tag) {
         return Ok(HttpResponse::NotModified().insert_header((POSITION, position)).insert_header(tag).finish());
     }
+    product.withdrawal_reason.take_if(|_| !sees_drafts(&caller));
     Ok(HttpResponse::Ok().insert_header((POSITION, position)).insert_header(tag).json(product))
 }
 

@@ -4,7 +4,7 @@ use super::{handle, listing, variants};
 use crate::executor::{Decision, Stop, Unit};
 use crate::refusal::Refusal;
 use kontor_domain::product::{Attributes, Medium, Options, Product, ProductCommand, ProductError};
-use kontor_domain::text::{Description, Name};
+use kontor_domain::text::{Description, Name, Reason};
 use kontor_domain::{CategoryId, Money, Sku, Slug, TaxClass};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -31,6 +31,8 @@ struct Row {
     name: Option<Name>,
     description: Option<Description>,
     status: Option<Status>,
+    /// Why the product was withdrawn; with that status only.
+    reason: Option<Reason>,
     slug: Option<Slug>,
     tax_class: Option<TaxClass>,
     #[serde(default)]
@@ -64,6 +66,15 @@ impl JsonSchema for ImportProduct {
 enum Status {
     Draft,
     Published,
+    Withdrawn,
+}
+
+/// What a row says of how far the product is.
+#[derive(Debug, Clone, PartialEq)]
+enum Standing {
+    Draft,
+    Published,
+    Withdrawn { reason: Reason },
 }
 
 #[derive(Debug)]
@@ -71,7 +82,7 @@ pub struct ProductRow {
     sku: Sku,
     name: Option<Name>,
     description: Option<Description>,
-    status: Option<Status>,
+    standing: Option<Standing>,
     slug: Option<Slug>,
     tax_class: Option<TaxClass>,
     prices: Vec<Money>,
@@ -92,20 +103,22 @@ impl TryFrom<Row> for ImportProduct {
     type Error = String;
 
     fn try_from(row: Row) -> Result<Self, String> {
-        let Row { sku, product, name, description, status, slug, tax_class, prices, .. } = row;
+        let Row { sku, product, name, description, status, reason, slug, tax_class, prices, .. } = row;
         let Row { options, categories, attributes, media, .. } = row;
         let Some(product) = product else {
             if options.is_some() {
                 return Err("options are those of a variant: say which product it is of, with product".to_owned());
             }
+            let standing = standing(status, reason)?;
             let row =
-                ProductRow { sku, name, description, status, slug, tax_class, prices, categories, attributes, media };
+                ProductRow { sku, name, description, standing, slug, tax_class, prices, categories, attributes, media };
             return Ok(Self::Product(Box::new(row)));
         };
         let of_product = [
             ("name", name.is_some()),
             ("description", description.is_some()),
             ("status", status.is_some()),
+            ("reason", reason.is_some()),
             ("slug", slug.is_some()),
             ("tax_class", tax_class.is_some()),
             ("categories", categories.is_some()),
@@ -116,6 +129,17 @@ impl TryFrom<Row> for ImportProduct {
             Some((field, _)) => Err(format!("{field} is said of a product, not of a variant such as {sku}")),
             None => Ok(Self::Variant(VariantRow { sku, product, options, prices })),
         }
+    }
+}
+
+fn standing(status: Option<Status>, reason: Option<Reason>) -> Result<Option<Standing>, String> {
+    match (status, reason) {
+        (Some(Status::Withdrawn), Some(reason)) => Ok(Some(Standing::Withdrawn { reason })),
+        (Some(Status::Withdrawn), None) => Err("reason is missing: why the product was withdrawn".to_owned()),
+        (_, Some(_)) => Err("reason says why a product was withdrawn: say that it was, with status".to_owned()),
+        (Some(Status::Draft), None) => Ok(Some(Standing::Draft)),
+        (Some(Status::Published), None) => Ok(Some(Standing::Published)),
+        (None, None) => Ok(None),
     }
 }
 
@@ -143,6 +167,9 @@ impl Decision for ProductRow {
             Some(slug) => listing::set_slug(unit, sku, slug).await?,
             None => vec![],
         };
+        if let Some(standing) = &self.standing {
+            handle(unit, sku, standing.command()).await?; // The last: what was withdrawn does not change any more.
+        }
         if is_new {
             variants::keep_free(unit, sku).await?;
         }
@@ -160,25 +187,31 @@ impl ProductRow {
         let name = self.name.clone().or(name).ok_or(Refusal::Product(ProductError::Unknown))?;
         let description = self.description.clone().or(words);
         let command = match is_new {
-            true => ProductCommand::Register { name, description, draft: self.status == Some(Status::Draft) },
+            true => ProductCommand::Register { name, description, draft: self.standing == Some(Standing::Draft) },
             false => ProductCommand::Describe { name, description },
         };
         handle(unit, &self.sku, command).await?;
         Ok(is_new)
     }
 
-    /// What the row says that no other aggregate must hear of.
+    /// What the row says that no other aggregate must hear of, but for its standing.
     fn changes(&self) -> impl Iterator<Item = ProductCommand> {
         let tax_class = self.tax_class.clone().map(|tax_class| ProductCommand::SetTaxClass { tax_class });
         let categories = self.categories.clone().map(|categories| ProductCommand::Categorise { categories });
         let attributes = self.attributes.clone().map(|attributes| ProductCommand::SetAttributes { attributes });
         let media = self.media.clone().map(|media| ProductCommand::SetMedia { media });
-        let status = self.status.map(|status| match status {
-            Status::Draft => ProductCommand::KeepDraft,
-            Status::Published => ProductCommand::Publish,
-        });
         let prices = self.prices.iter().map(|&price| ProductCommand::Price { price });
-        prices.chain([tax_class, categories, attributes, media, status].into_iter().flatten())
+        prices.chain([tax_class, categories, attributes, media].into_iter().flatten())
+    }
+}
+
+impl Standing {
+    fn command(&self) -> ProductCommand {
+        match self {
+            Standing::Draft => ProductCommand::KeepDraft,
+            Standing::Published => ProductCommand::Publish,
+            Standing::Withdrawn { reason } => ProductCommand::Withdraw { reason: reason.clone() },
+        }
     }
 }
 

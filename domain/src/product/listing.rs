@@ -14,21 +14,21 @@ pub const CATEGORIES_MAX: usize = 20;
 impl Product {
     /// Gives the product's page an address. `None`: it already has this one.
     pub(super) fn set_slug(&self, slug: Slug) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         let previous = self.slug.clone();
         Ok((previous.as_ref() != Some(&slug)).then_some(ProductEvent::SlugSet { slug, previous }))
     }
 
     /// Says how the product is taxed. `None`: it already is.
     pub(super) fn set_tax_class(&self, tax_class: TaxClass) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         let previous = self.tax_class.clone();
         Ok((previous != tax_class).then_some(ProductEvent::TaxClassSet { tax_class, previous }))
     }
 
     /// Replaces all attributes. `None`: they already are these.
     pub(super) fn set_attributes(&self, attributes: Attributes) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         if attributes.len() > ATTRIBUTES_MAX {
             return Err(ProductError::TooManyAttributes { count: attributes.len() });
         }
@@ -37,7 +37,7 @@ impl Product {
 
     /// Replaces all media. `None`: they already are these, in this order.
     pub(super) fn set_media(&self, media: Vec<Medium>) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         if media.len() > MEDIA_MAX {
             return Err(ProductError::TooManyMedia { count: media.len() });
         }
@@ -46,7 +46,7 @@ impl Product {
 
     /// Says which categories the product is in, all of which exist. `None`: it already is in these.
     pub(super) fn categorise(&self, categories: BTreeSet<CategoryId>) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         if categories.len() > CATEGORIES_MAX {
             return Err(ProductError::TooManyCategories { count: categories.len() });
         }

@@ -58,14 +58,14 @@ impl Product {
 
     /// Sets the price of one unit, in one currency. `None`: it already is this.
     pub(super) fn set_price(&self, price: Money) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         let previous = self.prices.get(price.currency);
         Ok(change(price, previous)?.then_some(ProductEvent::Priced { price, previous }))
     }
 
     /// Sets a variant's own price. `None`: it already is this.
     pub(super) fn set_price_of_variant(&self, sku: Sku, price: Money) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         let Some(variant) = self.variants.get(&sku) else { return Err(ProductError::UnknownVariant { sku }) };
         let previous = variant.prices.get(price.currency);
         Ok(change(price, previous)?.then_some(ProductEvent::VariantPriced { sku, price, previous }))

@@ -127,17 +127,31 @@ fn a_withdrawn_product_changes_no_more() {
         ProductCommand::Price { price: pence(1) },
         ProductCommand::Publish,
         ProductCommand::KeepDraft,
-        ProductCommand::AddVariant { sku: sku("MUG-L"), options: size("L") },
-        ProductCommand::RemoveVariant { sku: sku("MUG-L") },
-        ProductCommand::PriceVariant { sku: sku("MUG-L"), price: pence(1) },
         ProductCommand::SetSlug { slug: slug("mug") },
-        ProductCommand::SetTaxClass { tax_class: TaxClass::STANDARD },
-        ProductCommand::SetAttributes { attributes: Attributes::new() },
-        ProductCommand::SetMedia { media: vec![] },
-        ProductCommand::Categorise { categories: BTreeSet::new() },
+        ProductCommand::SetTaxClass { tax_class: "books".parse().expect("a valid tax class") },
+        ProductCommand::SetAttributes {
+            attributes: [("new".parse().expect("a valid name"), AttributeValue::Flag(true))].into(),
+        },
+        ProductCommand::SetMedia { media: media(1) },
+        ProductCommand::Categorise { categories: ["home".parse().expect("a valid id")].into() },
     ] {
         given::<Product>([registered(), withdrawn()]).when(command).then_refused(ProductError::Withdrawn);
     }
+    for command in [describe("MUG"), ProductCommand::Categorise { categories: BTreeSet::new() }] {
+        given::<Product>([registered(), withdrawn()]).when(command).then_nothing();
+    }
+}
+
+#[test]
+fn what_a_withdrawn_product_came_in_can_still_be_put_on_record() {
+    let add = ProductCommand::AddVariant { sku: sku("MUG-L"), options: size("L") };
+    given::<Product>([registered(), withdrawn()]).when(add).then(added("L"));
+    let price = ProductCommand::PriceVariant { sku: sku("MUG-L"), price: pence(1) };
+    let priced = ProductEvent::VariantPriced { sku: sku("MUG-L"), price: pence(1), previous: None };
+    given::<Product>([registered(), added("L"), withdrawn()]).when(price).then(priced);
+    let remove = ProductCommand::RemoveVariant { sku: sku("MUG-L") };
+    let removed = ProductEvent::VariantRemoved { sku: sku("MUG-L") };
+    given::<Product>([registered(), added("L"), withdrawn()]).when(remove).then(removed);
 }
 
 /// Golden: events as they were stored before there were drafts, variants and prices in several currencies.

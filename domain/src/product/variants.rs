@@ -38,7 +38,7 @@ impl Product {
 
     /// Adds a variant. `None`: it is there, with these options.
     pub(super) fn add_variant(&self, sku: Sku, options: Options) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         match self.variants.get(&sku) {
             Some(variant) if variant.options == options => return Ok(None),
             Some(variant) => {
@@ -61,7 +61,7 @@ impl Product {
 
     /// Takes a variant out. `None`: it is not there.
     pub(super) fn remove_variant(&self, sku: Sku) -> Result<Option<ProductEvent>, ProductError> {
-        self.changeable()?;
+        self.registered()?;
         Ok(self.variants.contains_key(&sku).then_some(ProductEvent::VariantRemoved { sku }))
     }
 }

@@ -14,13 +14,16 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use url::Url;
 
-const COLUMNS: &str = "Columns of a CSV file, found by the names in its first line, in any order; only sku must be there:
+const COLUMNS: &str = "Columns of a CSV file, found by the names in its first line, in any order; only sku or category must be there:
+  category      the id of a category; empty: the row is of a product or a variant
+  parent        the category that this one is under; a new category without it is at the top
   sku           the product's code, or the variant's SKU
   product       the product that the SKU is a variant of; empty: it is a product
-  name          of a product; needed when it is new
+  name          of a product or category; needed when it is new
   description   of a product
-  status        draft or published; a new product without it is published
-  slug          the address of its page
+  status        draft, published or withdrawn; a new product without it is published
+  reason        why it was withdrawn; needed with that status
+  slug          the address of its page; a new category needs it
   tax_class     standard unless it is said
   prices        GBP 1250: minor units; a variant's are its own, instead of the product's
   options       size=L: what tells a variant from the others
@@ -28,7 +31,8 @@ const COLUMNS: &str = "Columns of a CSV file, found by the names in its first li
   attributes    material text Enamel: a name, a type (text, integer, decimal, flag) and a value
   media         image https://cdn.example/mug.jpg A white mug: a kind (image, video, document), a URL, what it shows
 The last five take several, a line of the cell each. What is empty stays as it is in the shop. A line of an NDJSON file is an
-object with the same fields, in the form of the command import-product. A product comes before its variants.";
+object with the same fields, in the form of the command import-category or import-product. A category comes before those below it
+and the products in it, a product before its variants.";
 
 pub const IMPORT_EXAMPLES: &str = "Examples:
   kontor catalogue import products.csv
@@ -44,14 +48,15 @@ pub const EXPORT_EXAMPLES: &str = "Examples:
   kontor catalogue export --output products.csv
   kontor catalogue export --format ndjson | gzip > products.ndjson.gz
 
-Drafts are part of it, what was withdrawn is not. What is exported can be imported again, and changes nothing.";
+Categories come first, each before those below it; then products, each before its variants. Drafts are part of it, and so is what
+was withdrawn. What is exported can be imported again, and changes nothing; imported into another shop, it makes the same catalogue.";
 
 #[derive(Subcommand)]
 pub enum CatalogueTask {
-    /// Make products and variants what the rows of a file say.
+    /// Make categories, products and variants what the rows of a file say.
     #[command(after_help = format!("{IMPORT_EXAMPLES}{COLUMNS}"))]
     Import(ImportOptions),
-    /// Write all products and variants, in the form that import reads.
+    /// Write all categories, products and variants, in the form that import reads.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportOptions),
 }

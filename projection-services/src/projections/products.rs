@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use kontor_domain::category::CategoryTree;
 use kontor_domain::product::{Attributes, Medium, Product, ProductEvent};
 use kontor_domain::stock::{Stock, StockEvent};
-use kontor_domain::text::{Description, Name};
+use kontor_domain::text::{Description, Name, Reason};
 use kontor_domain::{CategoryId, Money, Quantity, Sku, Slug, TaxClass};
 use kontor_event_schemas::Fact;
 use sqlx::PgConnection;
@@ -30,7 +30,8 @@ struct ProductChange<'a> {
     price: Option<Money>,
     /// Those that were set; others are left as they are.
     prices: Prices,
-    withdrawn: bool,
+    /// Why it was withdrawn.
+    withdrawn: Option<&'a Reason>,
     slug: Option<&'a Slug>,
     tax_class: Option<&'a TaxClass>,
     categories: Option<BTreeSet<&'a CategoryId>>,
@@ -103,7 +104,7 @@ impl<'a> ProductChange<'a> {
                 self.prices.insert(price.currency.to_string(), price.amount_minor);
             }
             ProductEvent::Published { .. } => self.draft = Some(false),
-            ProductEvent::Withdrawn { .. } => self.withdrawn = true,
+            ProductEvent::Withdrawn { reason } => self.withdrawn = Some(reason),
             ProductEvent::VariantAdded { sku: variant, options } => variants.add(sku, variant, options),
             ProductEvent::VariantRemoved { sku: variant } => variants.remove(sku, variant),
             ProductEvent::VariantPriced { sku: variant, price, .. } => variants.price(variant, *price),
@@ -178,7 +179,8 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
     let descriptions: Vec<_> = words().map(|words| words.and_then(|(_, text)| text).map(Description::as_str)).collect();
     let amounts: Vec<_> = changes().map(|change| change.price.map(|price| price.amount_minor)).collect();
     let currencies: Vec<_> = changes().map(|change| change.price.as_ref().map(|price| price.currency.code())).collect();
-    let withdrawn: Vec<_> = changes().map(|change| change.withdrawn).collect();
+    let withdrawn: Vec<_> = changes().map(|change| change.withdrawn.is_some()).collect();
+    let reasons: Vec<_> = changes().map(|change| change.withdrawn.map(Reason::as_str)).collect();
     let positions: Vec<_> = changes().map(|change| change.position).collect();
     let drafts: Vec<_> = changes().map(|change| change.draft).collect();
     let slugs: Vec<_> = changes().map(|change| change.slug.map(Slug::as_str)).collect();
@@ -191,13 +193,14 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
     sqlx::query(
         "with c as (
              select sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
-                 prices::jsonb, attributes::json, media::json,
+                 prices::jsonb, attributes::json, media::json, withdrawal_reason,
                  case when categories is not null then array(select json_array_elements_text(categories::json)) end
                      as categories
              from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::bigint[],
-                     $8::bool[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+                     $8::bool[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
+                     $15::text[])
                  as c (sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
-                     prices, categories, attributes, media)
+                     prices, categories, attributes, media, withdrawal_reason)
          ), updated as (
              update projections.products as p set
                  name = coalesce(c.name, p.name),
@@ -205,6 +208,7 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
                  price_minor = coalesce(c.price_minor, p.price_minor),
                  currency = coalesce(c.currency, p.currency),
                  withdrawn = p.withdrawn or c.withdrawn,
+                 withdrawal_reason = coalesce(c.withdrawal_reason, p.withdrawal_reason),
                  draft = coalesce(c.draft, p.draft),
                  slug = coalesce(c.slug, p.slug),
                  tax_class = coalesce(c.tax_class, p.tax_class),
@@ -216,10 +220,10 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
              from c where p.sku = c.sku and p.product_position < c.position
          )
          insert into projections.products (sku, name, description, price_minor, currency, withdrawn, product_position,
-             draft, slug, tax_class, prices, categories, attributes, media)
+             draft, slug, tax_class, prices, categories, attributes, media, withdrawal_reason)
          select sku, name, description, price_minor, currency, withdrawn, position, coalesce(draft, false), slug,
              coalesce(tax_class, 'standard'), prices, coalesce(categories, '{}'), coalesce(attributes, '{}'),
-             coalesce(media, '[]')
+             coalesce(media, '[]'), withdrawal_reason
          from c
          on conflict (sku) do nothing",
     )
@@ -237,6 +241,7 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
     .bind(categories)
     .bind(attributes)
     .bind(media)
+    .bind(reasons)
     .execute(view)
     .await?;
     Ok(())

@@ -125,7 +125,7 @@ impl Editor {
                 "name": state["described"][0], "stage": state["stage"], "slug": state["slug"],
                 "tax_class": state["tax_class"], "prices": state["prices"], "variants": state["variants"],
                 "variant_count": state["variants"].as_object().map(Map::len), "attributes": state["attributes"],
-                "media": state["media"], "categories": categories, "listed_in": categories,
+                "reason": (state["stage"] == "withdrawn").then_some("broken"), "media": state["media"], "categories": categories, "listed_in": categories,
             });
             ((*code).to_owned(), row)
         });
@@ -143,7 +143,7 @@ async fn kept(shop: &Shop) -> (Value, Value) {
         "select (select coalesce(json_object_agg(p.sku, json_build_object(
                  'name', name, 'slug', slug, 'tax_class', tax_class, 'prices', prices, 'variant_count', variants,
                  'stage', case when withdrawn then 'withdrawn' when draft then 'draft' else 'published' end,
-                 'attributes', attributes, 'media', media, 'categories', categories,
+                 'reason', withdrawal_reason, 'attributes', attributes, 'media', media, 'categories', categories,
                  'listed_in', (select coalesce(json_agg(m.category order by m.category), '[]')
                                from projections.product_categories m where m.sku = p.sku),
                  'variants', (select coalesce(json_object_agg(v.sku, json_build_object('options', v.options,

@@ -69,6 +69,22 @@ async fn drafts_are_for_those_who_edit_the_catalogue() {
 }
 
 #[tokio::test]
+async fn why_a_product_was_withdrawn_is_for_those_who_edit_the_catalogue() {
+    let api = Api::start().await;
+    let withdrawn = "insert into projections.products (sku, name, withdrawn, withdrawal_reason, product_position)
+        values ('OLD', 'Old', true, 'the supplier is bankrupt', 9);";
+    api.write(&(checkpoint("products", 21) + withdrawn)).await;
+    let shown = api.ok("/v1/products/OLD").await.body;
+    assert_eq!(
+        (&shown["status"], &shown["withdrawal_reason"]),
+        (&json!("withdrawn"), &json!("the supplier is bankrupt"))
+    );
+    assert_eq!(api.ok("/v1/catalogue").await.body["items"], json!([shown]));
+    let shown = api.get_as_guest("/v1/products/OLD").await.body;
+    assert_eq!((&shown["status"], shown.get("withdrawal_reason")), (&json!("withdrawn"), None));
+}
+
+#[tokio::test]
 async fn products_of_a_category_and_those_below_it_are_listed_page_by_page() {
     let api = Api::start().await;
     let insert = "insert into projections.products (sku, name, product_position)

@@ -1,6 +1,6 @@
 //! A row as the cells of a CSV file. A cell with several entries has a line for each: no text of the shop has line breaks.
 
-use super::row::{Row, Status};
+use super::row::{CategoryRow, ItemRow, Row, Status};
 use anyhow::{Context, anyhow, bail};
 use kontor_domain::product::{AttributeValue, MediaKind, Medium};
 use kontor_domain::text::Text;
@@ -8,12 +8,15 @@ use kontor_domain::{Currency, Money};
 use std::fmt::Display;
 use std::str::FromStr;
 
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 15] = [
     "sku",
     "product",
+    "category",
+    "parent",
     "name",
     "description",
     "status",
+    "reason",
     "slug",
     "tax_class",
     "prices",
@@ -29,7 +32,26 @@ pub fn read(row: &mut Row, column: &str, cell: &str) -> anyhow::Result<()> {
     if cell.is_empty() {
         return Ok(());
     }
+    match row {
+        Row::Category(row) => read_category(row, column, cell),
+        Row::Item(row) => read_item(row, column, cell),
+    }
+}
+
+fn read_category(row: &mut CategoryRow, column: &str, cell: &str) -> anyhow::Result<()> {
     match column {
+        "category" => row.category = parse(cell)?,
+        "parent" => row.parent = Some(parse(cell)?),
+        "name" => row.name = Some(Text::new(cell)?),
+        "slug" => row.slug = Some(parse(cell)?),
+        _ => bail!("is said of a product, not of a category such as {}", row.category),
+    }
+    Ok(())
+}
+
+fn read_item(row: &mut ItemRow, column: &str, cell: &str) -> anyhow::Result<()> {
+    match column {
+        "category" | "parent" => bail!("is said of a category, not of a product such as {}", row.sku),
         "sku" => row.sku = parse(cell)?,
         "product" => row.product = Some(parse(cell)?),
         "name" => row.name = Some(Text::new(cell)?),
@@ -38,9 +60,11 @@ pub fn read(row: &mut Row, column: &str, cell: &str) -> anyhow::Result<()> {
             row.status = Some(match cell {
                 "draft" => Status::Draft,
                 "published" => Status::Published,
-                _ => bail!("must be draft or published, is '{cell}'"),
+                "withdrawn" => Status::Withdrawn,
+                _ => bail!("must be draft, published or withdrawn, is '{cell}'"),
             });
         }
+        "reason" => row.reason = Some(Text::new(cell)?),
         "slug" => row.slug = Some(parse(cell)?),
         "tax_class" => row.tax_class = Some(parse(cell)?),
         "prices" => row.prices = entries(cell, price)?,
@@ -60,17 +84,38 @@ pub fn read(row: &mut Row, column: &str, cell: &str) -> anyhow::Result<()> {
 }
 
 /// The cells of a row, in the order of [`COLUMNS`].
-pub fn write(row: &Row) -> [String; 12] {
+pub fn write(row: &Row) -> [String; 15] {
+    match row {
+        Row::Category(row) => write_category(row),
+        Row::Item(row) => write_item(row),
+    }
+}
+
+fn write_category(row: &CategoryRow) -> [String; 15] {
+    COLUMNS.map(|column| match column {
+        "category" => row.category.to_string(),
+        "parent" => cell(&row.parent),
+        "name" => cell(&row.name),
+        "slug" => cell(&row.slug),
+        _ => String::new(),
+    })
+}
+
+fn write_item(row: &ItemRow) -> [String; 15] {
     let status = |status: &Status| match status {
         Status::Draft => "draft".to_owned(),
         Status::Published => "published".to_owned(),
+        Status::Withdrawn => "withdrawn".to_owned(),
     };
     [
         row.sku.to_string(),
         cell(&row.product),
+        String::new(),
+        String::new(),
         cell(&row.name),
         cell(&row.description),
         row.status.as_ref().map(status).unwrap_or_default(),
+        cell(&row.reason),
         cell(&row.slug),
         cell(&row.tax_class),
         lines(row.prices.iter().map(|price| format!("{} {}", price.currency, price.amount_minor))),
@@ -152,18 +197,11 @@ fn medium(entry: &str) -> anyhow::Result<Medium> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_row_is_read_as_it_was_written() {
-        let row: Row = serde_json::from_str(
-            r#"{"sku":"MUG","product":"CUP","name":"Mug, \"white\"","description":"Holds tea","status":"draft",
-                "slug":"mug","tax_class":"reduced","prices":[{"amount_minor":1250,"currency":"GBP"},
-                {"amount_minor":1400,"currency":"EUR"}],"options":{"size":"L = large"},"categories":["home","mugs"],
-                "attributes":{"height":{"decimal":"9.50"},"material":{"text":"Tin, mostly"},"new":{"flag":false},
-                "pieces":{"integer":-1}},"media":[{"kind":"image","url":"https://cdn.example/a.jpg",
-                "alternative_text":"A mug"},{"kind":"document","url":"https://cdn.example/b.pdf","alternative_text":null}]}"#,
-        )
-        .expect("a row");
-        let mut again = Row::of("X".parse().expect("a valid SKU"));
+    fn blank() -> Row {
+        Row::Item(Box::new(ItemRow::of("X".parse().expect("a valid SKU"))))
+    }
+
+    fn check_read_back(row: Row, mut again: Row) {
         for (column, cell) in COLUMNS.into_iter().zip(write(&row)) {
             read(&mut again, column, &cell).unwrap_or_else(|error| panic!("{column}: {error}"));
         }
@@ -171,19 +209,37 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let row = serde_json::from_str(
+            r#"{"sku":"MUG","product":"CUP","name":"Mug, \"white\"","description":"Holds tea","status":"withdrawn",
+                "reason":"chipped","slug":"mug","tax_class":"reduced","prices":[{"amount_minor":1250,"currency":"GBP"},
+                {"amount_minor":1400,"currency":"EUR"}],"options":{"size":"L = large"},"categories":["home","mugs"],
+                "attributes":{"height":{"decimal":"9.50"},"material":{"text":"Tin, mostly"},"new":{"flag":false},
+                "pieces":{"integer":-1}},"media":[{"kind":"image","url":"https://cdn.example/a.jpg",
+                "alternative_text":"A mug"},{"kind":"document","url":"https://cdn.example/b.pdf","alternative_text":null}]}"#,
+        )
+        .expect("a row");
+        check_read_back(Row::Item(row), blank());
+        let row = serde_json::from_str(r#"{"category":"mugs","parent":"home","name":"Mugs, all","slug":"mugs"}"#);
+        let other = CategoryRow::of("x".parse().expect("a valid id"));
+        check_read_back(Row::Category(row.expect("a row")), Row::Category(other));
+    }
+
+    #[test]
     fn an_empty_cell_says_nothing() {
-        let mut row = Row::of("MUG".parse().expect("a valid SKU"));
+        let mut row = blank();
         for column in COLUMNS {
             read(&mut row, column, "  ").expect("nothing is wrong with it");
         }
-        assert_eq!(row, Row::of("MUG".parse().expect("a valid SKU")));
+        assert_eq!(row, blank());
     }
 
     #[test]
     fn what_cannot_be_read_is_told() {
         for (column, cell, told) in [
             ("sku", "a/b", "must consist of letters"),
-            ("status", "gone", "must be draft or published"),
+            ("status", "gone", "must be draft, published or withdrawn"),
+            ("parent", "home", "is said of a category"),
             ("prices", "1250", "must be like GBP 1250"),
             ("prices", "gbp 1", "'gbp' is no ISO 4217 code"),
             ("prices", "GBP 12.50", "'12.50' is no number of minor units"),
@@ -193,9 +249,11 @@ mod tests {
             ("media", "image http://cdn.example/a", "must begin with https://"),
             ("media", "photo https://cdn.example/a", "a kind is image"),
         ] {
-            let mut row = Row::of("MUG".parse().expect("a valid SKU"));
-            let error = read(&mut row, column, cell).expect_err(cell).to_string();
+            let error = read(&mut blank(), column, cell).expect_err(cell).to_string();
             assert!(error.starts_with(told), "{column} {cell}: {error}");
         }
+        let mut category = Row::Category(CategoryRow::of("home".parse().expect("a valid id")));
+        let error = read(&mut category, "prices", "GBP 1250").expect_err("a category has no price").to_string();
+        assert!(error.starts_with("is said of a product"), "{error}");
     }
 }

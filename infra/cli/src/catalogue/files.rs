@@ -1,9 +1,11 @@
 //! Catalogue files: rows out of CSV and NDJSON, each with its line, and into them.
 
 use super::cells::{self, COLUMNS};
-use super::row::{Row, json};
+use super::row::{CategoryRow, ItemRow, Row, json};
 use super::{Format, ImportOptions};
 use anyhow::{Context, bail};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -44,14 +46,25 @@ fn of_csv(
         }
         columns.push(column);
     }
-    let Some(sku) = columns.iter().position(|column| *column == "sku") else {
-        bail!("{}: the column sku is missing", path.display());
-    };
+    let place = |name: &str| columns.iter().position(|column| *column == name);
+    let (sku, category) = (place("sku"), place("category"));
+    if sku.is_none() && category.is_none() {
+        bail!("{}: the column sku is missing, and so is category", path.display());
+    }
     let rows = reader.into_records().map(move |record| {
         let record = record?; // Its error names the line.
         let line = record.position().map_or(0, csv::Position::line);
-        let code = record.get(sku).unwrap_or_default().trim();
-        let mut row = Row::of(code.parse().with_context(|| format!("line {line}, column sku"))?);
+        let cell = |place: Option<usize>| place.and_then(|place| record.get(place)).unwrap_or_default().trim();
+        let mut row = match (cell(category), cell(sku)) {
+            ("", code) => {
+                let sku = code.parse().with_context(|| format!("line {line}, column sku"))?;
+                Row::Item(Box::new(ItemRow::of(sku)))
+            }
+            (id, _) => {
+                let category = id.parse().with_context(|| format!("line {line}, column category"))?;
+                Row::Category(CategoryRow::of(category))
+            }
+        };
         for (column, cell) in columns.iter().zip(&record) {
             cells::read(&mut row, column, cell).with_context(|| format!("line {line}, column {column}"))?;
         }
@@ -64,12 +77,26 @@ fn of_ndjson(file: File) -> impl Iterator<Item = anyhow::Result<Numbered>> {
     let lines = BufReader::new(file).lines().zip(1..);
     lines.filter(|(text, _)| !text.as_ref().is_ok_and(|text| text.trim().is_empty())).map(|(text, line)| {
         let text = text.with_context(|| format!("line {line}"))?;
-        let json = &mut serde_json::Deserializer::from_str(&text);
-        let row = serde_path_to_error::deserialize(json).map_err(|error| match error.path().to_string().as_str() {
-            "." => anyhow::anyhow!("line {line}: {}", error.inner()),
-            field => anyhow::anyhow!("line {line}, field {field}: {}", error.inner()),
-        })?;
+        // What is no object is told as no item.
+        let row = match serde_json::from_str(&text) {
+            Ok(Kind { category: Some(_) }) => Row::Category(of_json(&text, line)?),
+            _ => Row::Item(of_json(&text, line)?),
+        };
         Ok(Numbered { line, row })
+    })
+}
+
+/// Tells a row of a category from the others.
+#[derive(Deserialize)]
+struct Kind {
+    category: Option<IgnoredAny>,
+}
+
+fn of_json<T: DeserializeOwned>(text: &str, line: u64) -> anyhow::Result<T> {
+    let json = &mut serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(json).map_err(|error| match error.path().to_string().as_str() {
+        "." => anyhow::anyhow!("line {line}: {}", error.inner()),
+        field => anyhow::anyhow!("line {line}, field {field}: {}", error.inner()),
     })
 }
 

@@ -21,7 +21,8 @@ const NAMED_MAX: usize = 20;
 struct Outcome {
     /// Of the file, from 1.
     line: u64,
-    sku: String,
+    /// The SKU, or the category's id.
+    id: String,
     /// `done`, `unchanged`, `replayed` or `refused`.
     outcome: &'static str,
     /// As HTTP has it.
@@ -43,7 +44,7 @@ struct Totals {
     replayed: u64,
 }
 
-/// Sends the rows in the order of the file, since a variant comes after its product.
+/// Sends the rows in the order of the file, since a variant comes after its product, and that after its categories.
 pub async fn run(mut options: ImportOptions) -> anyhow::Result<String> {
     let total = check(&options)?;
     let results = options.results.take().unwrap_or_else(|| {
@@ -95,15 +96,16 @@ fn check(options: &ImportOptions) -> anyhow::Result<u64> {
 
 /// Sends one batch until each of its rows is done or refused.
 async fn send(api: &Api, run: &str, rows: Vec<Numbered>, told: &mut Told, bar: &ProgressBar) -> anyhow::Result<()> {
-    let mut left: Vec<_> = rows.into_iter().map(|Numbered { line, row }| (line, row.command(run), row.sku)).collect();
+    let mut left: Vec<_> =
+        rows.into_iter().map(|Numbered { line, row }| (line, row.command(run), row.id().to_owned())).collect();
     let mut patience = Patience::new();
     while !left.is_empty() {
         let body: String = left.iter().map(|(_, command, _)| format!("{command}\n")).collect();
         let (results, outcome) = api.bulk(body).await;
         // Only as far as all before are settled: a variant must not overtake the product that has to come again.
         let settled = results.iter().take_while(|result| !is_passing(status(result))).count();
-        for ((line, _, sku), result) in left.drain(..settled).zip(results) {
-            told.tell(line, sku.to_string(), result)?;
+        for ((line, _, id), result) in left.drain(..settled).zip(results) {
+            told.tell(line, id, result)?;
             bar.inc(1);
         }
         if settled > 0 {
@@ -131,7 +133,7 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, line: u64, sku: String, mut result: Value) -> anyhow::Result<()> {
+    fn tell(&mut self, line: u64, id: String, mut result: Value) -> anyhow::Result<()> {
         let status = status(&result);
         let outcome = match (status, result["replayed"].as_bool()) {
             (200 | 201, Some(true)) => "replayed",
@@ -144,7 +146,7 @@ impl Told {
         self.totals.replayed += u64::from(outcome == "replayed");
         let mut take = |member: &str| result.get_mut(member).map(Value::take).unwrap_or_default();
         let (version, position, problem) = (take("version"), take("position"), take("problem"));
-        let outcome = Outcome { line, sku, outcome, status, version, position, problem };
+        let outcome = Outcome { line, id, outcome, status, version, position, problem };
         let written = row::json(&outcome);
         writeln!(self.results, "{written}")?;
         let mut out = std::io::stdout().lock();
@@ -152,8 +154,8 @@ impl Told {
             true => writeln!(out, "{written}")?,
             false => {
                 let why = outcome.problem["detail"].as_str().unwrap_or_default();
-                let Outcome { line, sku, outcome, .. } = outcome;
-                writeln!(out, "{}", format!("{line:>8}  {sku:<24}  {outcome:<9}  {why}").trim_end())?;
+                let Outcome { line, id, outcome, .. } = outcome;
+                writeln!(out, "{}", format!("{line:>8}  {id:<24}  {outcome:<9}  {why}").trim_end())?;
             }
         }
         Ok(())
