@@ -48,7 +48,7 @@ pub struct Product {
     pub categories: Vec<String>,
     /// How many variants it comes in; 0: its own SKU is what is sold.
     pub variant_count: i64,
-    /// Units in the building, under the product's own SKU.
+    /// Units in the building: of all variants together or, where there are none, under the product's own SKU.
     pub on_hand: i64,
     /// Units of them that no order holds.
     pub available: i64,
@@ -94,11 +94,20 @@ pub struct Variant {
     pub available: i64,
 }
 
-/// What a list shows of the product `p`.
+/// What a list shows of the product `p`, with [`STOCK`].
 const IN_LIST: &str = "p.sku, p.name, p.description, p.price_minor, p.currency, p.prices, p.withdrawn, p.draft, p.slug,
-    p.categories, p.variants as variant_count, p.on_hand, p.available";
+    p.categories, p.variants as variant_count,
+    case when p.variants = 0 then p.on_hand else coalesce(v.on_hand, 0) end as on_hand,
+    case when p.variants = 0 then p.available else coalesce(v.available, 0) end as available";
 
-/// What there is besides, with [`VARIANTS`].
+/// The stock of all variants of the product `p` together. Most products have none: then nothing is looked for.
+const STOCK: &str = "left join lateral (
+        select sum(s.on_hand)::bigint as on_hand, sum(s.available)::bigint as available
+        from projections.variants v join projections.products s on s.sku = v.sku
+        where p.variants > 0 and v.product = p.sku
+    ) v on true";
+
+/// What there is besides, with [`VARIANTS`] in place of [`STOCK`].
 const IN_DETAIL: &str = "p.withdrawal_reason, p.tax_class, p.attributes::text as attributes, p.media::text as media,
     coalesce(v.list, '[]') as variants,
     greatest(p.product_position, p.stock_position, p.category_position, v.position) as changed_at";
@@ -107,7 +116,7 @@ const IN_DETAIL: &str = "p.withdrawal_reason, p.tax_class, p.attributes::text as
 const VARIANTS: &str = "left join lateral (
         select json_agg(json_build_object('sku', v.sku, 'options', v.options, 'prices', projections.price_list(v.prices),
                 'on_hand', coalesce(s.on_hand, 0), 'available', coalesce(s.available, 0)) order by v.sku)::text as list,
-            max(s.stock_position) as position
+            max(s.stock_position) as position, sum(s.on_hand)::bigint as on_hand, sum(s.available)::bigint as available
         from projections.variants v left join projections.products s on s.sku = v.sku
         where v.product = p.sku
     ) v on true";
@@ -290,7 +299,7 @@ fn of_all() -> String {
          from (select 1) as always
          left join projections.checkpoints c on c.projection = 'products'
          left join (
-             select {IN_LIST} from projections.products p
+             select {IN_LIST} from projections.products p {STOCK}
              where p.sku > $1 and p.name is not null and (not p.draft or $3) and $4::text is null
              order by p.sku limit $2
          ) p on true
@@ -312,6 +321,7 @@ fn of_category() -> String {
          left join (
              select distinct on (p.sku) p.* from below cross join lateral (
                  select {IN_LIST} from projections.product_categories m join projections.products p on p.sku = m.sku
+                 {STOCK}
                  where m.category = below.category and m.sku > $1 and (not p.draft or $3)
                  order by m.sku limit $2
              ) p

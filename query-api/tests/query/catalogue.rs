@@ -11,7 +11,9 @@ const SHIRT: &str = r#"
         2, 7);
     insert into projections.variants (sku, product, options, prices)
     values ('SHIRT-S', 'SHIRT', '{"size": "S"}', '{}'), ('SHIRT-L', 'SHIRT', '{"size": "L"}', '{"GBP": 1600}');
-    insert into projections.products (sku, on_hand, available, stock_position) values ('SHIRT-L', 5, 4, 9);
+    insert into projections.products (sku, on_hand, available, stock_position)
+    values ('SHIRT-L', 5, 4, 9), ('SHIRT-S', 3, 3, 8);
+    update projections.products set on_hand = 70, available = 70 where sku = 'SHIRT';
     insert into projections.product_categories values ('shirts', 'SHIRT');"#;
 const DRAFT: &str = "insert into projections.products (sku, name, slug, draft, product_position) values ('DRAFT', 'Idea', 'idea', true, 8);";
 const TREE: &str = "insert into projections.categories (category, name, slug, parent) values
@@ -32,11 +34,11 @@ async fn a_product_is_answered_in_full_by_sku_and_by_slug() {
     let shirt = json!({
         "sku": "SHIRT", "name": "T-shirt", "description": null, "status": "published", "withdrawn": false,
         "slug": "t-shirt", "price": eur, "prices": [eur, gbp(1500)], "categories": ["shirts"], "variant_count": 2,
-        "on_hand": 0, "available": 0, "tax_class": "reduced", "attributes": {"material": {"text": "Cotton"}},
+        "on_hand": 8, "available": 7, "tax_class": "reduced", "attributes": {"material": {"text": "Cotton"}},
         "media": [{"kind": "image", "url": "https://cdn.example/s.jpg", "alternative_text": null}],
         "variants": [
             {"sku": "SHIRT-L", "options": {"size": "L"}, "prices": [gbp(1600)], "on_hand": 5, "available": 4},
-            {"sku": "SHIRT-S", "options": {"size": "S"}, "prices": [], "on_hand": 0, "available": 0},
+            {"sku": "SHIRT-S", "options": {"size": "S"}, "prices": [], "on_hand": 3, "available": 3},
         ],
     });
     assert_eq!((&answer.body, answer.position()), (&shirt, 21));
@@ -48,7 +50,27 @@ async fn a_product_is_answered_in_full_by_sku_and_by_slug() {
     assert_eq!(api.get("/v1/products/SHIRT-L").await.status, 404, "a variant is shown with its product");
     let list = api.ok("/v1/products").await;
     let item = &list.body["items"][0];
-    assert_eq!((&item["variant_count"], item.get("variants")), (&json!(2), None), "a list does not look at variants");
+    assert_eq!((&item["variant_count"], item.get("variants")), (&json!(2), None), "a list shows no variants");
+}
+
+#[tokio::test]
+async fn the_stock_of_a_product_is_that_of_its_variants() {
+    let api = Api::start().await;
+    let others = "insert into projections.products (sku, name, on_hand, available, product_position)
+            values ('CUP', 'Cup', 6, 5, 8);
+        insert into projections.products (sku, name, on_hand, available, variants, product_position)
+            values ('HAT', 'Hat', 6, 5, 1, 8);
+        insert into projections.variants (sku, product, options) values ('HAT-L', 'HAT', '{\"size\": \"L\"}');
+        insert into projections.product_categories values ('shirts', 'CUP'), ('shirts', 'HAT');";
+    api.write(&(checkpoint("products", 21) + SHIRT + TREE + others)).await;
+    for path in ["/v1/products", "/v1/products?category=clothes", "/v1/catalogue"] {
+        let body = api.ok(path).await.body;
+        let told = |item: &Value| (item["sku"].clone(), item["on_hand"].clone(), item["available"].clone());
+        let expected = [("CUP", 6, 5), ("HAT", 0, 0), ("SHIRT", 8, 7)];
+        let expected = expected.map(|(sku, on_hand, available)| (json!(sku), json!(on_hand), json!(available)));
+        let shown: Vec<_> = body["items"].as_array().expect("a page").iter().map(told).collect();
+        assert_eq!(shown, expected, "{path}: what is under the code of a product with variants is not sold");
+    }
 }
 
 #[tokio::test]
