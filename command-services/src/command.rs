@@ -15,7 +15,7 @@ use crate::orders::{BookCancellation, CancelOrder, PlaceOrder};
 use crate::payments::commands::{CapturePayment, RefundPayment, VoidPayment};
 use crate::products::{
     AddVariant, CategoriseProduct, DescribeProduct, ImportProduct, PriceProduct, PublishProduct, RegisterProduct,
-    RemoveVariant, SetAttributes, SetMedia, SetSlug, SetTaxClass, WithdrawProduct,
+    RemoveVariant, RemoveVariantPrice, SetAttributes, SetMedia, SetSlug, SetTaxClass, WithdrawProduct,
 };
 use crate::stock::{
     AdjustStock, ConfirmStock, CountStock, ExpireStock, LimitBackOrders, ReceiveStock, ReleaseStock, ReserveStock,
@@ -105,6 +105,7 @@ commands! {
     "withdraw-product" => WithdrawProduct, EditCatalogue, "/v1/products/{sku}/withdraw", [product];
     "add-variant" => AddVariant, EditCatalogue, "/v1/products/{sku}/variants", [product];
     "remove-variant" => RemoveVariant, EditCatalogue, "/v1/products/{sku}/variants/remove", [product];
+    "remove-variant-price" => RemoveVariantPrice, EditCatalogue, "/v1/products/{sku}/price/remove", [product];
     "set-slug" => SetSlug, EditCatalogue, "/v1/products/{sku}/slug", [product];
     "set-tax-class" => SetTaxClass, EditCatalogue, "/v1/products/{sku}/tax-class", [product];
     "set-attributes" => SetAttributes, EditCatalogue, "/v1/products/{sku}/attributes", [product];

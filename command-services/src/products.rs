@@ -6,7 +6,7 @@ mod variants;
 
 pub use import::ImportProduct;
 pub use listing::{CategoriseProduct, SetAttributes, SetMedia, SetSlug, SetTaxClass};
-pub use variants::{AddVariant, RemoveVariant};
+pub use variants::{AddVariant, RemoveVariant, RemoveVariantPrice};
 
 use crate::executor::{Decision, Effect, Stop, Unit};
 use crate::refusal::Refusal;

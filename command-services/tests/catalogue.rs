@@ -166,6 +166,24 @@ async fn the_answer_is_about_the_product_whatever_else_was_looked_at() {
 }
 
 #[actix_web::test]
+async fn a_variant_costs_what_the_product_does_when_its_own_price_is_removed() {
+    let shop = Shop::open().await;
+    shop.done("/v1/products/MUG/variants", add("MUG-L", "L")).await;
+    shop.done("/v1/products/MUG/price", json!({"variant": "MUG-L", "price": gbp(300)})).await;
+    let (path, body) = ("/v1/products/MUG/price/remove", json!({"variant": "MUG-L", "currency": "GBP"}));
+    shop.done(path, body.clone()).await;
+    let log = shop.0.log().await;
+    let last: Value = serde_json::from_str(&log.last().expect("events").payload).expect("JSON");
+    assert_eq!(last, json!({"VariantPriceRemoved": {"sku": "MUG-L", "previous": gbp(300)}}));
+    assert_eq!(shop.post(path, body).await.status, 200, "it has none any more");
+    let body = json!({"variant": "CUP", "currency": "GBP"});
+    shop.refused(path, body.clone(), 404, "unknown-variant", json!({"variant": "CUP"})).await;
+    shop.refused("/v1/products/NONE/price/remove", body, 404, "unknown-product", json!({})).await;
+    let body = json!({"variant": "MUG-L", "currency": "gbp"});
+    shop.refused(path, body, 422, "invalid-field", json!({"field": "currency"})).await;
+}
+
+#[actix_web::test]
 async fn a_slug_is_of_one_product_and_free_when_it_has_another() {
     let shop = Shop::open().await;
     shop.done("/v1/products", json!({"sku": "CUP", "name": "Cup"})).await;

@@ -17,7 +17,7 @@ pub use variants::{OptionValue, Options};
 
 use crate::money::Money;
 use crate::text::{Description, Name, Reason};
-use crate::{CategoryId, OptionName, Sku, Slug, TaxClass};
+use crate::{CategoryId, Currency, OptionName, Sku, Slug, TaxClass};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use prices::Prices;
@@ -56,6 +56,8 @@ pub enum ProductEvent {
     VariantRemoved { sku: Sku },
     /// One unit of this variant now costs `price`, whatever the product costs in that currency.
     VariantPriced { sku: Sku, price: Money, previous: Option<Money> },
+    /// One unit of this variant costs what the product does again, in the currency of `previous`: its own price until now.
+    VariantPriceRemoved { sku: Sku, previous: Money },
     /// The product's page has this address now.
     SlugSet { slug: Slug, previous: Option<Slug> },
     /// The product is taxed like this.
@@ -79,6 +81,7 @@ impl DomainEvent for ProductEvent {
             ProductEvent::VariantAdded { .. } => "VariantAdded",
             ProductEvent::VariantRemoved { .. } => "VariantRemoved",
             ProductEvent::VariantPriced { .. } => "VariantPriced",
+            ProductEvent::VariantPriceRemoved { .. } => "VariantPriceRemoved",
             ProductEvent::SlugSet { .. } => "SlugSet",
             ProductEvent::TaxClassSet { .. } => "TaxClassSet",
             ProductEvent::AttributesSet { .. } => "AttributesSet",
@@ -123,6 +126,10 @@ pub enum ProductCommand {
     PriceVariant {
         sku: Sku,
         price: Money,
+    },
+    RemoveVariantPrice {
+        sku: Sku,
+        currency: Currency,
     },
     SetSlug {
         slug: Slug,
@@ -226,7 +233,8 @@ impl Product {
             | Some(
                 ProductEvent::VariantAdded { .. }
                 | ProductEvent::VariantRemoved { .. }
-                | ProductEvent::VariantPriced { .. },
+                | ProductEvent::VariantPriced { .. }
+                | ProductEvent::VariantPriceRemoved { .. },
             ) => Ok(event),
             Some(_) if self.stage == Stage::Withdrawn => Err(ProductError::Withdrawn),
             Some(_) => Ok(event),
@@ -244,6 +252,7 @@ impl Product {
             ProductCommand::AddVariant { sku, options } => self.add_variant(sku, options),
             ProductCommand::RemoveVariant { sku } => self.remove_variant(sku),
             ProductCommand::PriceVariant { sku, price } => self.set_price_of_variant(sku, price),
+            ProductCommand::RemoveVariantPrice { sku, currency } => self.remove_price_of_variant(sku, currency),
             ProductCommand::SetSlug { slug } => self.set_slug(slug),
             ProductCommand::SetTaxClass { tax_class } => self.set_tax_class(tax_class),
             ProductCommand::SetAttributes { attributes } => self.set_attributes(attributes),
@@ -337,6 +346,11 @@ impl Aggregate for Product {
             ProductEvent::VariantPriced { sku, price, .. } => {
                 if let Some(variant) = self.variants.get_mut(&sku) {
                     variant.prices.set(price);
+                }
+            }
+            ProductEvent::VariantPriceRemoved { sku, previous } => {
+                if let Some(variant) = self.variants.get_mut(&sku) {
+                    variant.prices.remove(previous.currency);
                 }
             }
             ProductEvent::SlugSet { slug, .. } => self.slug = Some(slug),

@@ -3,9 +3,9 @@
 use super::handle;
 use crate::executor::{Decision, Stop, Unit};
 use crate::refusal::Refusal;
-use kontor_domain::Sku;
 use kontor_domain::product::{Options, Product, ProductCommand};
 use kontor_domain::sku::{SkuClaim, SkuCommand};
+use kontor_domain::{Currency, Sku};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,6 +26,15 @@ pub struct RemoveVariant {
     variant: Sku,
 }
 
+/// Takes a variant's own price in one currency away: it costs what the product does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveVariantPrice {
+    sku: Sku,
+    variant: Sku,
+    currency: Currency,
+}
+
 impl Decision for AddVariant {
     async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
         hold(unit, &self.sku, &self.variant).await?;
@@ -43,6 +52,13 @@ impl Decision for RemoveVariant {
             return Ok(());
         }
         claim(unit, &self.variant, SkuCommand::Release { product: self.sku.clone() }).await
+    }
+}
+
+impl Decision for RemoveVariantPrice {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let remove = ProductCommand::RemoveVariantPrice { sku: self.variant.clone(), currency: self.currency };
+        handle(unit, &self.sku, remove).await.map(drop)
     }
 }
 

@@ -19,6 +19,10 @@ impl Prices {
     pub fn set(&mut self, price: Money) {
         self.0.insert(price.currency, price.amount_minor);
     }
+
+    pub fn remove(&mut self, currency: Currency) {
+        self.0.remove(&currency);
+    }
 }
 
 impl Product {
@@ -69,6 +73,18 @@ impl Product {
         let Some(variant) = self.variants.get(&sku) else { return Err(ProductError::UnknownVariant { sku }) };
         let previous = variant.prices.get(price.currency);
         Ok(change(price, previous)?.then_some(ProductEvent::VariantPriced { sku, price, previous }))
+    }
+
+    /// Takes a variant's own price away, so that it costs what the product does. `None`: it has none of its own.
+    pub(super) fn remove_price_of_variant(
+        &self,
+        sku: Sku,
+        currency: Currency,
+    ) -> Result<Option<ProductEvent>, ProductError> {
+        self.registered()?;
+        let Some(variant) = self.variants.get(&sku) else { return Err(ProductError::UnknownVariant { sku }) };
+        let previous = variant.prices.get(currency);
+        Ok(previous.map(|previous| ProductEvent::VariantPriceRemoved { sku, previous }))
     }
 }
 
@@ -142,6 +158,22 @@ mod tests {
         let product: Product = state(events().into_iter().chain([variant_priced(300)]));
         let costs = |text: &str| product.price(&sku(text), Currency::GBP).map(|price| price.unit_price);
         assert_eq!((costs("MUG-L"), costs("MUG-S"), costs("MUG")), (Some(pence(300)), Some(pence(250)), None));
+    }
+
+    #[test]
+    fn a_variant_without_its_own_price_costs_what_the_product_does() {
+        let events = || [registered(), priced(250, None), added("L"), variant_priced(300)];
+        let remove = |text: &str| ProductCommand::RemoveVariantPrice { sku: sku(text), currency: Currency::GBP };
+        let removed = || ProductEvent::VariantPriceRemoved { sku: sku("MUG-L"), previous: pence(300) };
+        given::<Product>(events()).when(remove("MUG-L")).then(removed());
+        given::<Product>(events().into_iter().chain([removed()])).when(remove("MUG-L")).then_nothing();
+        let in_euro = ProductCommand::RemoveVariantPrice { sku: sku("MUG-L"), currency: euro(0).currency };
+        given::<Product>(events()).when(in_euro).then_nothing();
+        given::<Product>(events()).when(remove("CUP")).then_refused(ProductError::UnknownVariant { sku: sku("CUP") });
+        given::<Product>([]).when(remove("MUG-L")).then_refused(ProductError::Unknown);
+        let product: Product = state(events().into_iter().chain([removed()]));
+        let price = product.price(&sku("MUG-L"), Currency::GBP);
+        assert_eq!(price.map(|price| price.unit_price), Some(pence(250)));
     }
 
     #[test]

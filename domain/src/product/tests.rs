@@ -184,6 +184,8 @@ fn any_command() -> impl Strategy<Value = ProductCommand> {
         6 => (variant(), options).prop_map(|(sku, options)| ProductCommand::AddVariant { sku, options }),
         1 => variant().prop_map(|sku| ProductCommand::RemoveVariant { sku }),
         2 => (variant(), money()).prop_map(|(sku, price)| ProductCommand::PriceVariant { sku, price }),
+        1 => (variant(), money())
+            .prop_map(|(sku, price)| ProductCommand::RemoveVariantPrice { sku, currency: price.currency }),
         1 => "[a-c]".prop_map(|text| ProductCommand::SetSlug { slug: slug(&text) }),
         1 => "[a-c]".prop_map(|text| ProductCommand::SetTaxClass { tax_class: text.parse().expect("a valid class") }),
         1 => (0_usize..3).prop_map(|count| ProductCommand::SetMedia { media: media(count) }),

@@ -108,6 +108,9 @@ impl<'a> ProductChange<'a> {
             ProductEvent::VariantAdded { sku: variant, options } => variants.add(sku, variant, options),
             ProductEvent::VariantRemoved { sku: variant } => variants.remove(sku, variant),
             ProductEvent::VariantPriced { sku: variant, price, .. } => variants.price(variant, *price),
+            ProductEvent::VariantPriceRemoved { sku: variant, previous } => {
+                variants.remove_price(variant, previous.currency);
+            }
             ProductEvent::SlugSet { slug, .. } => self.slug = Some(slug),
             ProductEvent::TaxClassSet { tax_class, .. } => self.tax_class = Some(tax_class),
             ProductEvent::AttributesSet { attributes } => self.attributes = Some(attributes),

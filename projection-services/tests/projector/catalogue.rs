@@ -80,7 +80,8 @@ impl Editor {
                 ProductCommand::AddVariant { sku, options }
             }
             13..15 => ProductCommand::RemoveVariant { sku },
-            15..18 => ProductCommand::PriceVariant { sku, price },
+            15..17 => ProductCommand::PriceVariant { sku, price },
+            17 => ProductCommand::RemoveVariantPrice { sku, currency: price.currency },
             18 => ProductCommand::SetSlug { slug: format!("{code}-{number}").to_lowercase().parse().expect("a slug") },
             19 => ProductCommand::SetTaxClass { tax_class: format!("class-{number}").parse().expect("a tax class") },
             20 => ProductCommand::SetAttributes {

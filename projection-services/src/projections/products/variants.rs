@@ -1,7 +1,7 @@
 //! Variants, one row each, and how many a product has.
 
 use kontor_domain::product::Options;
-use kontor_domain::{Money, Sku};
+use kontor_domain::{Currency, Money, Sku};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub enum VariantChange<'a> {
         options: &'a Options,
         prices: Prices,
     },
-    /// It was there, and costs this now.
-    Costs(Prices),
+    /// It was there, and costs this now; what is `None`, it costs no more.
+    Costs(BTreeMap<String, Option<i64>>),
     Gone,
 }
 
@@ -42,11 +42,19 @@ impl<'a> VariantChanges<'a> {
     }
 
     pub fn price(&mut self, sku: &'a Sku, price: Money) {
-        match self.variants.entry(sku).or_insert_with(|| VariantChange::Costs(Prices::new())) {
-            VariantChange::Is { prices, .. } | VariantChange::Costs(prices) => {
-                prices.insert(price.currency.to_string(), price.amount_minor);
-            }
+        let currency = price.currency.to_string();
+        match self.variants.entry(sku).or_insert_with(|| VariantChange::Costs(BTreeMap::new())) {
+            VariantChange::Is { prices, .. } => drop(prices.insert(currency, price.amount_minor)),
+            VariantChange::Costs(prices) => drop(prices.insert(currency, Some(price.amount_minor))),
             VariantChange::Gone => {} // What is not there is not priced.
+        }
+    }
+
+    pub fn remove_price(&mut self, sku: &'a Sku, currency: Currency) {
+        match self.variants.entry(sku).or_insert_with(|| VariantChange::Costs(BTreeMap::new())) {
+            VariantChange::Is { prices, .. } => drop(prices.remove(currency.code())),
+            VariantChange::Costs(prices) => drop(prices.insert(currency.to_string(), None)),
+            VariantChange::Gone => {}
         }
     }
 
@@ -73,7 +81,7 @@ impl<'a> VariantChanges<'a> {
         }
         sqlx::query("delete from projections.variants where sku = any($1)").bind(gone).execute(&mut *view).await?;
         sqlx::query(
-            "update projections.variants as v set prices = v.prices || c.prices::jsonb
+            "update projections.variants as v set prices = jsonb_strip_nulls(v.prices || c.prices::jsonb)
              from unnest($1::text[], $2::text[]) as c (sku, prices) where v.sku = c.sku",
         )
         .bind(priced.0)
