@@ -177,6 +177,36 @@ async fn shipping_captures_and_returning_restocks_and_refunds() {
     assert_eq!((amount("Captured"), amount("Refunded")), (3 * 1250 + 495, 2 * 1250));
 }
 
+/// 1. Returned and refunded. 2. The customer's bank sends the money back: the order and the payment say so. 3. Staff refund
+/// it again, and the order says so.
+#[actix_web::test]
+async fn a_refund_that_bounces_is_told_to_the_order_and_made_again_by_staff() {
+    let app = spawn(&[Need::Postgres], ALL, |settings| settings.simulator.webhook_delay_ms = 50).await;
+    stocked(&app, "MUG", 2).await;
+    let shopper = Shopper::customer(&app, "17").await;
+    shopper.take(&app, "MUG", 2).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_refund_bounces").await;
+    let id = order.body["order_id"].as_str().expect("an id").to_owned();
+    app.done(&format!("/v1/orders/{id}/ship"), "ship", json!({})).await;
+    until_booked(&app, 2 * 1250 + 495).await;
+    let return_id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let body = json!({"return_id": return_id, "lines": [{"line": 1, "quantity": 2}], "reason": "too many"});
+    app.done(&format!("/v1/orders/{id}/returns"), "return", body).await;
+    app.done(&format!("/v1/orders/{id}/returns/receive"), "receive", json!({"return_id": return_id})).await;
+    until(&app, "order Refunded", 1).await;
+    until(&app, "order RefundBounced", 1).await;
+    let payments: Vec<_> = app.log().await.into_iter().filter(|event| event.aggregate_type == "payment").collect();
+    let payment = payments[0].aggregate_id.to_string();
+    let shown = app.get(&format!("/v1/payments/{payment}")).await;
+    assert_eq!(shown.body["refunded"]["amount_minor"], 0, "{shown:?}");
+    let failed = shown.body["attempts"].as_array().expect("a list").iter().find(|one| one["operation"] == "refund");
+    assert_eq!(failed.expect("a refund")["progress"], "failed");
+    let refund = json!({"amount": {"amount_minor": 2 * 1250, "currency": "GBP"}, "return_id": return_id});
+    app.done(&format!("/v1/payments/{payment}/refund"), "again", refund).await;
+    until(&app, "order Refunded", 2).await;
+}
+
 #[actix_web::test]
 async fn an_order_that_is_not_paid_in_time_is_cancelled_by_its_timer() {
     let app = spawn(&[Need::Postgres], ALL, |settings| {

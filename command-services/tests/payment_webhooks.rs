@@ -86,6 +86,23 @@ async fn a_refund_that_is_pending_is_done_by_webhook() {
 }
 
 #[actix_web::test]
+async fn a_refund_that_was_done_is_sent_back_and_can_be_made_again() {
+    let (app, process) = shop().await;
+    let (payment, attempt) = process.request("tok_refund_bounces").await;
+    process.settle(payment, attempt).await;
+    process.then(payment, capture(345)).await;
+    for _ in 0..2 {
+        assert_eq!(process.then(payment, refund(345)).await, Progress::Done, "all of it is there to refund");
+        all_are_delivered(&app.servers).await;
+        let account = process.payments.load(payment).await.expect("the log can be read").account().cloned();
+        assert_eq!(account.expect("it was requested").refunded, pence(0));
+        assert!(process.agrees_with_the_ledger(payment).await);
+    }
+    let events = event_types(&app).await;
+    assert_eq!(events[4..], ["RefundRequested", "Refunded", "RefundBounced"].repeat(2));
+}
+
+#[actix_web::test]
 async fn two_processes_deliver_each_webhook_once_and_many_find_their_way() {
     let patient = |settings: &mut Settings| {
         hurry(settings);

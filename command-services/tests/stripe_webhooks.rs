@@ -76,6 +76,37 @@ async fn a_payment_is_authorised_captured_and_refunded_at_stripe() {
     assert_eq!(shop.process.ledger().await.len(), 0, "the simulator has nothing to do with it");
 }
 
+/// 1. Refunded at once. 2. The bank sends it back, of which Stripe tells twice; the news that it was done comes late. 3. Refunded
+/// again, under another attempt.
+#[actix_web::test]
+async fn a_refund_that_stripe_reports_as_failed_later_is_owed_again() {
+    let shop = Shop::open().await;
+    let payment = shop.paid().await;
+    shop.process.then(payment, capture(345)).await;
+    let account = async || {
+        let payment = shop.process.payments.load(payment).await.expect("the log can be read");
+        payment.account().expect("it was requested").refunded.amount_minor
+    };
+    assert_eq!(shop.process.then(payment, refund(300)).await, Progress::Done);
+    let done = shop.stripe.refunds().remove(0);
+    assert_eq!(account().await, 300);
+
+    shop.stripe.change("re_1", "status", json!("failed"));
+    shop.stripe.change("re_1", "failure_reason", json!("lost_or_stolen_card"));
+    let failed = shop.stripe.refunds().remove(0);
+    assert_eq!(shop.tell("evt_2", "refund.failed", &failed).await, "recorded");
+    assert_eq!(shop.tell("evt_3", "charge.refund.updated", &failed).await, "known");
+    assert_eq!(shop.tell("evt_1", "refund.created", &done).await, "known", "it is older");
+    assert_eq!(account().await, 0);
+    let log = shop.app.log().await;
+    let bounced: Value = serde_json::from_str(&log.last().expect("an event").payload).expect("JSON");
+    assert_eq!(bounced["RefundBounced"]["code"], "lost_or_stolen_card");
+    assert_eq!(bounced["RefundBounced"]["provider_event"], "evt_2");
+
+    assert_eq!(shop.process.then(payment, refund(345)).await, Progress::Done);
+    assert_eq!((account().await, shop.stripe.refunds().len()), (345, 2));
+}
+
 #[actix_web::test]
 async fn a_customer_comes_back_from_the_bank() {
     let shop = Shop::open().await;

@@ -17,7 +17,7 @@ pub use lines::{LINES_MAX, Line, LinePart, LinesError, Picked, demand, goods, to
 pub use number::{OrderNumber, OrderNumberError};
 
 use crate::text::{Country, Reason, Reference};
-use crate::{CustomerId, Money, OrderId, PaymentId, Quantity, ReturnId, ShipmentId};
+use crate::{AttemptId, CustomerId, Money, OrderId, PaymentId, Quantity, ReturnId, ShipmentId};
 use chrono::{DateTime, Utc};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
@@ -86,7 +86,19 @@ pub enum OrderEvent {
         return_id: ReturnId,
         amount: Money,
         refunded_total: Money,
+        /// The payment's attempt that moved it; `None` in an event from before refunds could bounce.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<AttemptId>,
         refunded_at: DateTime<Utc>,
+    },
+    /// `amount`, which had moved back to the customer, has come back: they are still owed it. `refunded_total` is without it.
+    RefundBounced {
+        order_id: OrderId,
+        return_id: ReturnId,
+        attempt: AttemptId,
+        amount: Money,
+        refunded_total: Money,
+        bounced_at: DateTime<Utc>,
     },
 }
 
@@ -137,6 +149,7 @@ impl DomainEvent for OrderEvent {
             OrderEvent::ReturnReceived { .. } => "ReturnReceived",
             OrderEvent::Restocked { .. } => "Restocked",
             OrderEvent::Refunded { .. } => "Refunded",
+            OrderEvent::RefundBounced { .. } => "RefundBounced",
         }
         .to_owned()
     }
@@ -211,8 +224,15 @@ pub enum OrderCommand {
     /// Books what the payment has refunded for the return.
     BookRefund {
         return_id: ReturnId,
+        attempt: AttemptId,
         amount: Money,
         refunded_at: DateTime<Utc>,
+    },
+    /// Books that what an attempt had refunded has come back.
+    BookRefundBounce {
+        return_id: ReturnId,
+        attempt: AttemptId,
+        bounced_at: DateTime<Utc>,
     },
 }
 
@@ -371,7 +391,12 @@ impl Order {
                 self.receive_return(return_id, picked, refund, received_at)
             }
             Restock { return_id, restocked_at } => self.restock(return_id, restocked_at),
-            BookRefund { return_id, amount, refunded_at } => self.book_refund(return_id, amount, refunded_at),
+            BookRefund { return_id, attempt, amount, refunded_at } => {
+                self.book_refund(return_id, attempt, amount, refunded_at)
+            }
+            BookRefundBounce { return_id, attempt, bounced_at } => {
+                self.book_refund_bounce(return_id, attempt, bounced_at)
+            }
         }
     }
 
@@ -480,10 +505,17 @@ impl Aggregate for Order {
                     returned.restocked = true;
                 }
             }
-            OrderEvent::Refunded { return_id, refunded_total, .. } => {
+            OrderEvent::Refunded { return_id, refunded_total, attempt, .. } => {
                 self.refunded = Some(refunded_total);
                 if let Some(returned) = self.returns.get_mut(&return_id) {
-                    returned.refunded = true;
+                    (returned.refunded, returned.refunded_by) = (true, attempt);
+                }
+            }
+            OrderEvent::RefundBounced { return_id, attempt, refunded_total, .. } => {
+                self.refunded = Some(refunded_total);
+                if let Some(returned) = self.returns.get_mut(&return_id) {
+                    (returned.refunded, returned.refunded_by) = (false, None);
+                    returned.bounced.insert(attempt);
                 }
             }
         }
@@ -589,6 +621,7 @@ mod tests {
         let few = || prop::collection::btree_map(1_u32..4, (0_u64..3).prop_map(units), 0..3);
         let shipment = || (1_u128..4).prop_map(|id| ShipmentId(Uuid::from_u128(id)));
         let returned = || (1_u128..4).prop_map(|id| ReturnId(Uuid::from_u128(id)));
+        let attempt = || (1_u128..4).prop_map(|id| AttemptId(Uuid::from_u128(id)));
         let amount = || prop_oneof![Just(pence(345)), (-1_i64..400).prop_map(pence)];
         prop_oneof![
             1 => Just(cancel()),
@@ -614,8 +647,11 @@ mod tests {
                 },
             ),
             2 => returned().prop_map(move |return_id| OrderCommand::Restock { return_id, restocked_at: at }),
-            4 => (returned(), (-1_i64..400).prop_map(pence)).prop_map(move |(return_id, amount)| {
-                OrderCommand::BookRefund { return_id, amount, refunded_at: at }
+            4 => (returned(), attempt(), (-1_i64..400).prop_map(pence)).prop_map(move |(return_id, attempt, amount)| {
+                OrderCommand::BookRefund { return_id, attempt, amount, refunded_at: at }
+            }),
+            2 => (returned(), attempt()).prop_map(move |(return_id, attempt)| {
+                OrderCommand::BookRefundBounce { return_id, attempt, bounced_at: at }
             }),
         ]
     }
@@ -644,6 +680,8 @@ mod tests {
             let captured = sum(|event| match event { OrderEvent::Captured { amount, .. } => Some(*amount), _ => None });
             let owed = sum(|event| match event { OrderEvent::ReturnReceived { refund, .. } => Some(*refund), _ => None });
             let refunded = sum(|event| match event { OrderEvent::Refunded { amount, .. } => Some(*amount), _ => None });
+            let back = |event: &OrderEvent| match event { OrderEvent::RefundBounced { amount, .. } => Some(*amount), _ => None };
+            let refunded = refunded - sum(back);
             prop_assert!(refunded <= owed && owed <= captured && captured <= charged);
             if let Some(placed) = order.placed() {
                 prop_assert!(charged <= placed.due().amount_minor);

@@ -112,6 +112,18 @@ pub enum PaymentEvent {
         provider_event: Option<ProviderEventId>,
         at: DateTime<Utc>,
     },
+    /// `amount`, which had moved back to the customer, has come back to us: their bank would not have it, and they are still
+    /// owed it. `refunded_total` is without it.
+    RefundBounced {
+        order_id: OrderId,
+        attempt: AttemptId,
+        return_id: Option<ReturnId>,
+        amount: Money,
+        refunded_total: Money,
+        code: FailureCode,
+        provider_event: Option<ProviderEventId>,
+        at: DateTime<Utc>,
+    },
     /// The provider did not do it, for a reason of its own; a decline is [`PaymentEvent::Declined`].
     Failed {
         order_id: OrderId,
@@ -188,6 +200,7 @@ impl DomainEvent for PaymentEvent {
             PaymentEvent::Captured { .. } => "Captured",
             PaymentEvent::Voided { .. } => "Voided",
             PaymentEvent::Refunded { .. } => "Refunded",
+            PaymentEvent::RefundBounced { .. } => "RefundBounced",
             PaymentEvent::Failed { .. } => "Failed",
             PaymentEvent::Expired { .. } => "Expired",
         }
@@ -216,6 +229,7 @@ impl PaymentEvent {
             Captured { attempt, .. } => (attempt, Operation::Capture, Progress::Done),
             Voided { attempt, .. } => (attempt, Operation::Void, Progress::Done),
             Refunded { attempt, .. } => (attempt, Operation::Refund, Progress::Done),
+            RefundBounced { attempt, .. } => (attempt, Operation::Refund, Progress::Failed),
             Expired { attempt, .. } => (attempt, Operation::Authorise, Progress::Expired),
         }
     }
@@ -324,7 +338,7 @@ pub struct Attempt {
     pub progress: Progress,
 }
 
-/// How far an attempt has come. News only ever takes it forward: a later success corrects a failure, never the reverse.
+/// How far an attempt has come. News only ever takes it forward: see [`Progress::supersedes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -334,7 +348,7 @@ pub enum Progress {
     Unknown,
     /// The provider will tell.
     Pending,
-    /// Declined or failed.
+    /// Declined or failed; of a refund, perhaps after it was done.
     Failed,
     Done,
     /// Done, and over: an authorisation that has expired.
@@ -345,6 +359,17 @@ impl Progress {
     /// Whether the provider may still do it.
     pub fn is_open(self) -> bool {
         self < Progress::Failed
+    }
+
+    /// Whether this is later news than `known` of an attempt to do `operation`, in whatever order both are heard. A success
+    /// corrects a failure, never the reverse; but of a refund a failure is the last word: the customer's bank may send back
+    /// what was done, and the provider does it again for another attempt only.
+    pub fn supersedes(self, known: Self, operation: Operation) -> bool {
+        match (operation, known, self) {
+            (Operation::Refund, Progress::Done, Progress::Failed) => true,
+            (Operation::Refund, Progress::Failed, Progress::Done) => false,
+            _ => self > known,
+        }
     }
 }
 
@@ -610,6 +635,10 @@ impl Aggregate for Payment {
             Voided { attempt, provider_event, .. } => self.advance(attempt, Progress::Done, provider_event),
             Refunded { attempt, refunded_total, provider_event, .. } => {
                 self.advance(attempt, Progress::Done, provider_event);
+                self.change(|account| account.refunded = refunded_total);
+            }
+            RefundBounced { attempt, refunded_total, provider_event, .. } => {
+                self.advance(attempt, Progress::Failed, provider_event);
                 self.change(|account| account.refunded = refunded_total);
             }
             Expired { attempt, provider_event, .. } => {

@@ -108,7 +108,14 @@ pub enum Reaction {
     BookRefund {
         order_id: OrderId,
         return_id: ReturnId,
+        attempt: AttemptId,
         amount: Money,
+    },
+    /// Undoes booking a refund: it has come back.
+    BookRefundBounce {
+        order_id: OrderId,
+        return_id: ReturnId,
+        attempt: AttemptId,
     },
     /// Sets a timer.
     WakeMe {
@@ -154,7 +161,7 @@ pub enum Waiting {
     ExpiredInPart,
     /// For a person: the provider did not capture what is owed.
     FailedCapture,
-    /// For a person: the provider did not refund what is owed.
+    /// For a person: the provider did not refund what is owed, or what it refunded has come back.
     FailedRefund,
 }
 
@@ -173,6 +180,7 @@ impl Reaction {
             Reaction::RestockGoods { .. } => "restock-goods",
             Reaction::RefundPayment { .. } => "refund-payment",
             Reaction::BookRefund { .. } => "book-refund",
+            Reaction::BookRefundBounce { .. } => "book-refund-bounce",
             Reaction::WakeMe { .. } => "wake-me",
             Reaction::FireTimer { .. } => "fire-timer",
             Reaction::ExpireReservation { .. } => "expire-reservation",
@@ -261,7 +269,7 @@ impl Attempts {
         let (attempt, operation, progress) = event.news();
         let news = Heard { operation, progress, event_id };
         let heard = self.0.entry(attempt).or_insert(news);
-        if progress > heard.progress {
+        if progress.supersedes(heard.progress, operation) {
             *heard = news;
         }
     }

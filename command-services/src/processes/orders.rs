@@ -237,6 +237,7 @@ fn of_payment(event: &PaymentEvent) -> OrderId {
         | Captured { order_id, .. }
         | Voided { order_id, .. }
         | Refunded { order_id, .. }
+        | RefundBounced { order_id, .. }
         | Failed { order_id, .. }
         | Expired { order_id, .. } => *order_id,
     }

@@ -170,8 +170,14 @@ impl Decision for Carry {
                 };
                 payment(unit, *payment_id, request).await
             }
-            Reaction::BookRefund { order_id, return_id, amount } => {
-                let book = OrderCommand::BookRefund { return_id: *return_id, amount: *amount, refunded_at: now };
+            Reaction::BookRefund { order_id, return_id, attempt, amount } => {
+                let (return_id, attempt, amount) = (*return_id, *attempt, *amount);
+                let book = OrderCommand::BookRefund { return_id, attempt, amount, refunded_at: now };
+                handle(unit, *order_id, book).await.map(drop)
+            }
+            Reaction::BookRefundBounce { order_id, return_id, attempt } => {
+                let (return_id, attempt) = (*return_id, *attempt);
+                let book = OrderCommand::BookRefundBounce { return_id, attempt, bounced_at: now };
                 handle(unit, *order_id, book).await.map(drop)
             }
             Reaction::WakeMe { order_id, at, reason } => {

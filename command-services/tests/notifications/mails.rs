@@ -9,7 +9,7 @@ use kontor_command_services::service::Role;
 use kontor_domain::cart::{Cart, CartCommand};
 use kontor_domain::order::{Fulfilment, Order, OrderCommand, OrderNumber};
 use kontor_domain::text::{Reason, Reference};
-use kontor_domain::{CartId, Currency, OrderId, ReturnId, ShipmentId};
+use kontor_domain::{AttemptId, CartId, Currency, OrderId, ReturnId, ShipmentId};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -79,7 +79,12 @@ async fn a_shipment_and_a_refund_are_told() {
             requested_at: now(),
         },
         OrderCommand::ReceiveReturn { return_id, picked: picked(), refund: None, received_at: now() },
-        OrderCommand::BookRefund { return_id, amount: pence(1_200), refunded_at: now() },
+        OrderCommand::BookRefund {
+            return_id,
+            attempt: AttemptId(Uuid::now_v7()),
+            amount: pence(1_200),
+            refunded_at: now(),
+        },
     ];
     shop.append::<Order>(&id.to_string(), commands).await;
     shop.until_mailed(3).await;

@@ -3,9 +3,10 @@
 use super::lines::{parts, plus};
 use super::{LinePart, Order, OrderError, OrderEvent, Picked, Placed, add, subtract};
 use crate::text::Reason;
-use crate::{Money, Quantity, ReturnId};
+use crate::{AttemptId, Money, Quantity, ReturnId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A return, as the order remembers it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,11 +20,26 @@ pub(super) struct Return {
     pub refund: Option<Money>,
     pub restocked: bool,
     pub refunded: bool,
+    /// The payment's attempt that refunded it.
+    #[serde(default)]
+    pub refunded_by: Option<AttemptId>,
+    /// Attempts whose refunds have come back.
+    #[serde(default)]
+    pub bounced: BTreeSet<AttemptId>,
 }
 
 impl Return {
     pub fn requested(parts: Vec<LinePart>, worth: Money) -> Self {
-        Self { requested: parts.clone(), worth, parts, refund: None, restocked: false, refunded: false }
+        Self {
+            requested: parts.clone(),
+            worth,
+            parts,
+            refund: None,
+            restocked: false,
+            refunded: false,
+            refunded_by: None,
+            bounced: BTreeSet::new(),
+        }
     }
 }
 
@@ -146,10 +162,11 @@ impl Order {
         Ok(Some(OrderEvent::Restocked { order_id, return_id, parts, restocked_at }))
     }
 
-    /// Books that the payment has refunded `amount` for the return. `None`: it was booked.
+    /// Books that the payment has refunded `amount` for the return. `None`: it was booked, or has come back since.
     pub(super) fn book_refund(
         &self,
         return_id: ReturnId,
+        attempt: AttemptId,
         amount: Money,
         refunded_at: DateTime<Utc>,
     ) -> Result<Option<OrderEvent>, OrderError> {
@@ -158,12 +175,29 @@ impl Order {
         if amount != refund {
             return Err(OrderError::RefundedDifferently { refund, found: amount });
         }
-        if returned.refunded {
+        if returned.refunded || returned.bounced.contains(&attempt) {
             return Ok(None);
         }
         let refunded = self.refunded.unwrap_or(Money::zero(placed.total.currency));
-        let (order_id, refunded_total) = (placed.order_id, add(refunded, amount));
-        Ok(Some(OrderEvent::Refunded { order_id, return_id, amount, refunded_total, refunded_at }))
+        let (order_id, refunded_total, attempt) = (placed.order_id, add(refunded, amount), Some(attempt));
+        Ok(Some(OrderEvent::Refunded { order_id, return_id, amount, refunded_total, attempt, refunded_at }))
+    }
+
+    /// Books that what the payment had refunded for the return has come back. `None`: that was booked, or the refund was not.
+    pub(super) fn book_refund_bounce(
+        &self,
+        return_id: ReturnId,
+        attempt: AttemptId,
+        bounced_at: DateTime<Utc>,
+    ) -> Result<Option<OrderEvent>, OrderError> {
+        let (placed, returned) = self.known_return(return_id)?;
+        let amount = returned.refund.ok_or(OrderError::NotReceived)?;
+        if !returned.refunded || returned.refunded_by.is_some_and(|by| by != attempt) {
+            return Ok(None);
+        }
+        let refunded = self.refunded.unwrap_or(Money::zero(placed.total.currency));
+        let (order_id, refunded_total) = (placed.order_id, subtract(refunded, amount));
+        Ok(Some(OrderEvent::RefundBounced { order_id, return_id, attempt, amount, refunded_total, bounced_at }))
     }
 }
 
@@ -177,6 +211,7 @@ mod tests {
     use uuid::Uuid;
 
     const RETURN: ReturnId = ReturnId(Uuid::from_u128(0x2E));
+    const ATTEMPT: AttemptId = AttemptId(Uuid::from_u128(0xAA));
     const OTHER: ReturnId = ReturnId(Uuid::from_u128(0x2F));
 
     /// Shipped whole and paid.
@@ -241,7 +276,7 @@ mod tests {
     }
 
     fn book_refund(amount: i64) -> OrderCommand {
-        OrderCommand::BookRefund { return_id: RETURN, amount: pence(amount), refunded_at: noon() }
+        OrderCommand::BookRefund { return_id: RETURN, attempt: ATTEMPT, amount: pence(amount), refunded_at: noon() }
     }
 
     #[test]
@@ -353,6 +388,7 @@ mod tests {
             return_id: RETURN,
             amount: pence(300),
             refunded_total: pence(300),
+            attempt: Some(ATTEMPT),
             refunded_at: noon(),
         };
         given::<Order>(paid_and(here())).when(book_refund(300)).then(refunded.clone());
@@ -364,6 +400,45 @@ mod tests {
             .when(book_refund(300))
             .then_refused(OrderError::NotReceived);
         given::<Order>(paid(345)).when(book_refund(1)).then_refused(OrderError::UnknownReturn { return_id: RETURN });
+    }
+
+    #[test]
+    fn a_refund_that_has_come_back_is_owed_until_another_attempt_succeeds() {
+        let (parts, other) = (|| vec![part(1, "A", 2)], AttemptId(Uuid::from_u128(0xAB)));
+        let refunded = |attempt| OrderEvent::Refunded {
+            order_id: ORDER,
+            return_id: RETURN,
+            amount: pence(300),
+            refunded_total: pence(300),
+            attempt,
+            refunded_at: noon(),
+        };
+        let bounced = || OrderEvent::RefundBounced {
+            order_id: ORDER,
+            return_id: RETURN,
+            attempt: ATTEMPT,
+            amount: pence(300),
+            refunded_total: pence(0),
+            bounced_at: noon(),
+        };
+        let bounce = |attempt| OrderCommand::BookRefundBounce { return_id: RETURN, attempt, bounced_at: noon() };
+        let book =
+            |attempt| OrderCommand::BookRefund { return_id: RETURN, attempt, amount: pence(300), refunded_at: noon() };
+        let here = || vec![requested(RETURN, parts(), 300), received(parts(), 300)];
+        let paid_back = || paid_and(here().into_iter().chain([refunded(Some(ATTEMPT))]));
+        given::<Order>(paid_back()).when(bounce(ATTEMPT)).then(bounced());
+        given::<Order>(paid_back()).when(bounce(other)).then_nothing();
+        let back = || paid_back().into_iter().chain([bounced()]);
+        given::<Order>(back()).when(bounce(ATTEMPT)).then_nothing();
+        given::<Order>(back()).when(book(ATTEMPT)).then_nothing();
+        given::<Order>(back()).when(book(other)).then(refunded(Some(other)));
+        given::<Order>(back().chain([refunded(Some(other))])).when(bounce(ATTEMPT)).then_nothing();
+        // An event from before did not name the attempt: there was only one.
+        given::<Order>(paid_and(here().into_iter().chain([refunded(None)]))).when(bounce(ATTEMPT)).then(bounced());
+        given::<Order>(paid_and([requested(RETURN, parts(), 300)]))
+            .when(bounce(ATTEMPT))
+            .then_refused(OrderError::NotReceived);
+        given::<Order>(paid(345)).when(bounce(ATTEMPT)).then_refused(OrderError::UnknownReturn { return_id: RETURN });
     }
 
     /// A hundred pence for three units: 33, 33 and 34.

@@ -1,12 +1,12 @@
 //! What the provider says, in answers and notifications: perhaps twice, perhaps the older after the newer.
 //!
 //! Each kind of news has a rank, [`Progress`], and an attempt only ever advances. So the order in which news of an
-//! authorisation arrives does not matter, and no clock of the provider's is trusted.
+//! attempt arrives does not matter, and no clock of the provider's is trusted.
 
 use super::{
     Account, Attempt, Operation, Outcome, Payment, PaymentError, PaymentEvent, Progress, ProviderEventId, add, subtract,
 };
-use crate::{AttemptId, Money};
+use crate::AttemptId;
 use chrono::{DateTime, Utc};
 
 impl Outcome {
@@ -51,21 +51,15 @@ impl Payment {
         if !outcome.can_end(operation) {
             return Err(PaymentError::OutcomeOfAnother { operation });
         }
-        if outcome.progress() <= attempt.progress {
+        if !outcome.progress().supersedes(attempt.progress, operation) {
             return Ok(None);
         }
-        self.agrees(account, id, attempt, &outcome)?;
+        self.agrees(account, attempt, &outcome)?;
         Ok(Some(event(account, id, attempt, outcome, provider_event, at)))
     }
 
     /// Refuses news that cannot be true beside what is known: for a person to look into.
-    fn agrees(
-        &self,
-        account: &Account,
-        id: AttemptId,
-        attempt: &Attempt,
-        outcome: &Outcome,
-    ) -> Result<(), PaymentError> {
+    fn agrees(&self, account: &Account, attempt: &Attempt, outcome: &Outcome) -> Result<(), PaymentError> {
         match outcome {
             Outcome::Authorised { amount, .. } => {
                 account.takes(*amount)?;
@@ -80,14 +74,10 @@ impl Payment {
                     return Err(PaymentError::Voided);
                 }
                 let capturable = subtract(account.authorised, self.moving(account.captured, Operation::Capture));
-                fits(attempt.amount, capturable)
-                    .map_err(|requested| PaymentError::CaptureTooLarge { requested, capturable })?;
-            }
-            Outcome::Refunded if !attempt.progress.is_open() => {
-                self.is_refunded_once(id, attempt.return_id)?;
-                let refundable = subtract(account.captured, self.moving(account.refunded, Operation::Refund));
-                fits(attempt.amount, refundable)
-                    .map_err(|requested| PaymentError::RefundTooLarge { requested, refundable })?;
+                let requested = attempt.amount;
+                if requested.amount_minor > capturable.amount_minor {
+                    return Err(PaymentError::CaptureTooLarge { requested, capturable });
+                }
             }
             Outcome::Voided => {
                 let captured = self.moving(account.captured, Operation::Capture);
@@ -107,10 +97,6 @@ impl Payment {
     }
 }
 
-fn fits(amount: Money, left: Money) -> Result<(), Money> {
-    if amount.amount_minor <= left.amount_minor { Ok(()) } else { Err(amount) }
-}
-
 fn event(
     account: &Account,
     id: AttemptId,
@@ -120,7 +106,7 @@ fn event(
     at: DateTime<Utc>,
 ) -> PaymentEvent {
     let Account { order_id, authorised, captured, refunded, .. } = *account;
-    let Attempt { operation, amount, return_id, .. } = *attempt;
+    let Attempt { operation, amount, return_id, progress, .. } = *attempt;
     let attempt = id;
     match outcome {
         Outcome::Unknown => PaymentEvent::OutcomeUnknown { order_id, attempt, operation, at },
@@ -131,6 +117,19 @@ fn event(
             PaymentEvent::Authorised { order_id, attempt, amount, expires_at, provider_reference, provider_event, at }
         }
         Outcome::Declined { code } => PaymentEvent::Declined { order_id, attempt, code, provider_event, at },
+        Outcome::Failed { code } if progress == Progress::Done => {
+            let refunded_total = subtract(refunded, amount);
+            PaymentEvent::RefundBounced {
+                order_id,
+                attempt,
+                return_id,
+                amount,
+                refunded_total,
+                code,
+                provider_event,
+                at,
+            }
+        }
         Outcome::Failed { code } => PaymentEvent::Failed { order_id, attempt, operation, code, provider_event, at },
         Outcome::Captured => {
             let captured_total = add(captured, amount);

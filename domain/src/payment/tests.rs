@@ -287,9 +287,36 @@ fn no_more_is_refunded_than_was_captured() {
         .when(refund(REFUND, 1))
         .then_refused(PaymentError::RefundTooLarge { requested: pence(1), refundable: pence(0) });
     let failed = [refund(REFUND, 300), record(REFUND, Outcome::Failed { code: code() }), refund(OTHER, 300)];
-    given::<Payment>(captured_and(failed))
-        .when(record(REFUND, Outcome::Refunded))
-        .then_refused(PaymentError::RefundTooLarge { requested: pence(300), refundable: pence(45) });
+    given::<Payment>(captured_and(failed)).when(record(REFUND, Outcome::Refunded)).then_nothing();
+}
+
+#[test]
+fn a_refund_that_the_customers_bank_sends_back_is_owed_again() {
+    let failed = || record(REFUND, Outcome::Failed { code: code() });
+    let bounced = PaymentEvent::RefundBounced {
+        order_id: ORDER,
+        attempt: REFUND,
+        return_id: None,
+        amount: pence(300),
+        refunded_total: pence(0),
+        code: code(),
+        provider_event: None,
+        at: noon(),
+    };
+    let refunded = || [refund(REFUND, 300), record(REFUND, Outcome::Refunded)];
+    given::<Payment>(captured_and(refunded())).when(failed()).then(bounced);
+    let back = || refunded().into_iter().chain([failed()]);
+    given::<Payment>(captured_and(back())).when(failed()).then_nothing();
+    given::<Payment>(captured_and(back())).when(record(REFUND, Outcome::Refunded)).then_nothing();
+    given::<Payment>(captured_and(back())).when(refund(OTHER, 345)).then(PaymentEvent::RefundRequested {
+        order_id: ORDER,
+        attempt: OTHER,
+        return_id: None,
+        amount: pence(345),
+        requested_at: noon(),
+    });
+    // Nothing else that was done is undone by a failure.
+    given::<Payment>(captured_and([])).when(record(CAPTURE, Outcome::Failed { code: code() })).then_nothing();
 }
 
 #[test]
@@ -315,7 +342,7 @@ fn a_return_is_refunded_once() {
     });
     given::<Payment>(captured_and(failed().into_iter().chain([refund(OTHER, 100)])))
         .when(record(REFUND, Outcome::Refunded))
-        .then_refused(PaymentError::ReturnRefunded { return_id, amount: pence(100) });
+        .then_nothing();
 }
 
 #[test]
@@ -430,5 +457,24 @@ proptest! {
         }
         prop_assert_eq!(payment.attempt(AUTHORISE).map(|attempt| attempt.progress), Some(Progress::Done));
         prop_assert_eq!(payment.account.map(|account| account.authorised), Some(pence(345)));
+    }
+
+    #[test]
+    fn news_of_a_refund_may_come_in_any_order(
+        bounces: bool,
+        news in Just(vec![pending(), Outcome::Refunded, Outcome::Unknown, Outcome::Refunded]).prop_shuffle(),
+        place in 0_usize..5,
+    ) {
+        let mut payment: Payment = crate::scenario::state(captured_and([refund(REFUND, 300)]));
+        let mut news = news;
+        if bounces {
+            news.insert(place, Outcome::Failed { code: code() });
+        }
+        for outcome in news {
+            handle(&mut payment, record(REFUND, outcome)).expect("none of it is refused");
+        }
+        let (progress, refunded) = if bounces { (Progress::Failed, 0) } else { (Progress::Done, 300) };
+        prop_assert_eq!(payment.attempt(REFUND).map(|attempt| attempt.progress), Some(progress));
+        prop_assert_eq!(payment.account.map(|account| account.refunded), Some(pence(refunded)));
     }
 }

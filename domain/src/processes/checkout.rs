@@ -67,7 +67,8 @@ impl CheckoutProcess {
                 | OrderEvent::ReturnRequested { .. }
                 | OrderEvent::ReturnReceived { .. }
                 | OrderEvent::Restocked { .. }
-                | OrderEvent::Refunded { .. },
+                | OrderEvent::Refunded { .. }
+                | OrderEvent::RefundBounced { .. },
             )
             | Event::Timer(_) => {}
             Event::Payment(payment) => {

@@ -53,7 +53,8 @@ impl ExpiryProcess {
                 | OrderEvent::ReturnRequested { .. }
                 | OrderEvent::ReturnReceived { .. }
                 | OrderEvent::Restocked { .. }
-                | OrderEvent::Refunded { .. },
+                | OrderEvent::Refunded { .. }
+                | OrderEvent::RefundBounced { .. },
             )
             | Event::Payment(_) => {}
             Event::Timer(TimerEvent::Set { reason: TimerReason::ReservationEnds, sku: None, .. }) => self.is_set = true,

@@ -55,7 +55,8 @@ impl FulfilmentProcess {
                 | OrderEvent::ReturnRequested { .. }
                 | OrderEvent::ReturnReceived { .. }
                 | OrderEvent::Restocked { .. }
-                | OrderEvent::Refunded { .. },
+                | OrderEvent::Refunded { .. }
+                | OrderEvent::RefundBounced { .. },
             )
             | Event::Timer(_) => {}
             Event::Payment(payment) => {

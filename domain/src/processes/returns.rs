@@ -22,9 +22,21 @@ struct Return {
     restocked: bool,
     /// The attempt to refund it that was heard of last; a person may make another when one has failed.
     refund: Option<AttemptId>,
+    refunds: BTreeMap<AttemptId, Refund>,
+    /// The order has booked a refund without saying whose: an event from before refunds could bounce.
+    booked_unnamed: bool,
+}
+
+/// What is known of an attempt that has refunded the return.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Refund {
     /// What was refunded, and the event that says so.
-    refunded: Option<(Uuid, Money)>,
+    done: Option<(Uuid, Money)>,
+    /// The event that says that it has come back.
+    bounced: Option<Uuid>,
+    /// Whether the order knows of either.
     booked: bool,
+    bounce_booked: bool,
 }
 
 /// What has come back, and the event that says so.
@@ -48,7 +60,13 @@ impl ReturnsProcess {
                 self.returned(*return_id).received = Some(received);
             }
             Event::Order(OrderEvent::Restocked { return_id, .. }) => self.returned(*return_id).restocked = true,
-            Event::Order(OrderEvent::Refunded { return_id, .. }) => self.returned(*return_id).booked = true,
+            Event::Order(OrderEvent::Refunded { return_id, attempt, .. }) => match attempt {
+                Some(attempt) => self.refund(*return_id, *attempt).booked = true,
+                None => self.returned(*return_id).booked_unnamed = true,
+            },
+            Event::Order(OrderEvent::RefundBounced { return_id, attempt, .. }) => {
+                self.refund(*return_id, *attempt).bounce_booked = true;
+            }
             Event::Order(
                 OrderEvent::Cancelled { .. }
                 | OrderEvent::Authorised { .. }
@@ -65,8 +83,11 @@ impl ReturnsProcess {
                 if let PaymentEvent::RefundRequested { return_id: Some(return_id), attempt, .. } = payment {
                     self.returned(*return_id).refund = Some(*attempt);
                 }
-                if let PaymentEvent::Refunded { return_id: Some(return_id), amount, .. } = payment {
-                    self.returned(*return_id).refunded = Some((event_id, *amount));
+                if let PaymentEvent::Refunded { return_id: Some(return_id), attempt, amount, .. } = payment {
+                    self.refund(*return_id, *attempt).done = Some((event_id, *amount));
+                }
+                if let PaymentEvent::RefundBounced { return_id: Some(return_id), attempt, .. } = payment {
+                    self.refund(*return_id, *attempt).bounced = Some(event_id);
                 }
             }
         }
@@ -74,6 +95,10 @@ impl ReturnsProcess {
 
     fn returned(&mut self, return_id: ReturnId) -> &mut Return {
         self.returns.entry(return_id).or_default()
+    }
+
+    fn refund(&mut self, return_id: ReturnId, attempt: AttemptId) -> &mut Refund {
+        self.returned(return_id).refunds.entry(attempt).or_default()
     }
 
     /// Restocks and refunds what has come back, and tells the order what was refunded.
@@ -89,16 +114,23 @@ impl ReturnsProcess {
                 if let Some(payment_id) = payment_id
                     && refund.amount_minor > 0
                     && returned.refund.is_none()
-                    && returned.refunded.is_none()
+                    && returned.refunds.is_empty()
                 {
                     let amount = *refund;
                     instructions.push(Reaction::RefundPayment { payment_id, return_id, amount }.to(*event_id));
                 }
             }
-            if let Some((event_id, amount)) = returned.refunded
-                && !returned.booked
-            {
-                instructions.push(Reaction::BookRefund { order_id, return_id, amount }.to(event_id));
+            for (&attempt, refund) in &returned.refunds {
+                let is_booked = returned.is_booked(refund);
+                instructions.extend(match (refund.done, refund.bounced) {
+                    (Some((done, amount)), None) if !is_booked => {
+                        Some(Reaction::BookRefund { order_id, return_id, attempt, amount }.to(done))
+                    }
+                    (_, Some(bounced)) if is_booked && !refund.bounce_booked => {
+                        Some(Reaction::BookRefundBounce { order_id, return_id, attempt }.to(bounced))
+                    }
+                    _ => None,
+                });
             }
         }
         instructions.extend(payment_id.into_iter().flat_map(|payment_id| self.attempts.ask(payment_id)));
@@ -115,13 +147,23 @@ impl ReturnsProcess {
         if !returned.restocked {
             return Some(Waiting::Restocking);
         }
-        let is_refunded = returned.booked || refund.amount_minor == 0;
+        let stands = |refund: &&Refund| refund.done.is_some() && refund.bounced.is_none();
+        let standing = returned.refunds.values().find(stands);
+        let is_refunded = refund.amount_minor == 0 || standing.is_some_and(|refund| returned.is_booked(refund));
         let attempt = returned.refund.and_then(|attempt| self.attempts.0.get(&attempt));
         match attempt.map(|heard| heard.progress) {
             _ if is_refunded => None,
-            Some(Progress::Failed) if returned.refunded.is_none() => Some(Waiting::FailedRefund),
+            Some(Progress::Failed) if standing.is_none() => Some(Waiting::FailedRefund),
             _ => Some(Waiting::Refund),
         }
+    }
+}
+
+impl Return {
+    /// Whether the order knows of a refund. One that it did not name is the only one, until it has come back.
+    fn is_booked(&self, refund: &Refund) -> bool {
+        let unnamed = self.booked_unnamed && !self.refunds.values().any(|other| other.bounce_booked);
+        refund.booked || unnamed
     }
 }
 
@@ -160,7 +202,7 @@ mod tests {
     }
 
     fn book() -> Reaction {
-        Reaction::BookRefund { order_id: ORDER, return_id: RETURN, amount: pence(300) }
+        Reaction::BookRefund { order_id: ORDER, return_id: RETURN, attempt: REFUND, amount: pence(300) }
     }
 
     #[test]
@@ -182,6 +224,16 @@ mod tests {
         let back = || [return_requested(), return_received(300), restocked(), refund_requested(), refunded()];
         after(back()).then([(15, book())]).waits_for([Waiting::Refund]);
         after(back().into_iter().chain([refund_booked()])).then([]).waits_for([]);
+    }
+
+    #[test]
+    fn a_refund_that_has_come_back_is_told_and_waits_for_a_person() {
+        let back = || [return_requested(), return_received(300), restocked(), refund_requested(), refunded()];
+        let and = |more: Vec<Fact>| after(back().into_iter().chain(more));
+        let bounce = Reaction::BookRefundBounce { order_id: ORDER, return_id: RETURN, attempt: REFUND };
+        and(vec![refund_booked(), refund_bounced()]).then([(17, bounce)]).waits_for([Waiting::FailedRefund]);
+        and(vec![refund_bounced()]).then([]).waits_for([Waiting::FailedRefund]);
+        and(vec![refund_booked(), refund_bounced(), bounce_booked()]).then([]).waits_for([Waiting::FailedRefund]);
     }
 
     #[test]

@@ -242,7 +242,35 @@ pub fn refunded() -> Fact {
 
 pub fn refund_booked() -> Fact {
     let (amount, refunded_total): (Money, Money) = (pence(300), pence(300));
-    OrderEvent::Refunded { order_id: ORDER, return_id: RETURN, amount, refunded_total, refunded_at: noon() }.into()
+    let attempt = Some(REFUND);
+    OrderEvent::Refunded { order_id: ORDER, return_id: RETURN, amount, refunded_total, attempt, refunded_at: noon() }
+        .into()
+}
+
+pub fn refund_bounced() -> Fact {
+    PaymentEvent::RefundBounced {
+        order_id: ORDER,
+        attempt: REFUND,
+        return_id: Some(RETURN),
+        amount: pence(300),
+        refunded_total: pence(0),
+        code: crate::payment::FailureCode::new("bank_returned").expect("a valid code"),
+        provider_event: None,
+        at: noon(),
+    }
+    .into()
+}
+
+pub fn bounce_booked() -> Fact {
+    OrderEvent::RefundBounced {
+        order_id: ORDER,
+        return_id: RETURN,
+        attempt: REFUND,
+        amount: pence(300),
+        refunded_total: pence(0),
+        bounced_at: noon(),
+    }
+    .into()
 }
 
 pub fn timer_set() -> Fact {

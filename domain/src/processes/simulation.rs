@@ -172,8 +172,11 @@ impl World {
                 let return_id = Some(return_id);
                 self.payment(PaymentCommand::RequestRefund { attempt, return_id, amount, requested_at: at });
             }
-            Reaction::BookRefund { return_id, amount, .. } => {
-                self.order(OrderCommand::BookRefund { return_id, amount, refunded_at: at });
+            Reaction::BookRefund { return_id, attempt, amount, .. } => {
+                self.order(OrderCommand::BookRefund { return_id, attempt, amount, refunded_at: at });
+            }
+            Reaction::BookRefundBounce { return_id, attempt, .. } => {
+                self.order(OrderCommand::BookRefundBounce { return_id, attempt, bounced_at: at });
             }
             Reaction::WakeMe { order_id, at, reason } => {
                 append(&mut self.log, &mut self.timer, TimerCommand::Set { order_id, reason, at, sku: None });
@@ -251,10 +254,11 @@ impl World {
                 let (reason, requested_at) = (reason(), noon());
                 self.order(OrderCommand::RequestReturn { return_id, picked: one, reason, requested_at });
             }
-            93..99 => {
+            93..97 => {
                 let (refund, received_at) = (None, noon());
                 self.order(OrderCommand::ReceiveReturn { return_id, picked: one, refund, received_at });
             }
+            97..99 => self.bounce(chosen),
             _ => self.expire(),
         }
     }
@@ -270,6 +274,24 @@ impl World {
             self.provider.has_expired = true;
             self.record(attempt, Outcome::Expired);
         }
+    }
+
+    /// The customer's bank sends a refund back.
+    fn bounce(&mut self, chosen: usize) {
+        let done = self
+            .provider
+            .done
+            .iter_mut()
+            .filter(|(_, (operation, _, works))| *operation == Operation::Refund && *works);
+        let mut done: Vec<_> = done.collect();
+        if done.is_empty() {
+            return;
+        }
+        let place = chosen % done.len();
+        let (attempt, (.., works)) = &mut done[place];
+        *works = false;
+        let attempt = **attempt;
+        self.record(attempt, Outcome::Failed { code: FailureCode::new("bank_returned").expect("a valid code") });
     }
 
     /// Everything that is under way comes to its end.
@@ -352,7 +374,9 @@ proptest! {
         let charged = sum(|event| match event { OrderEvent::Shipped { charge, .. } => Some(*charge), _ => None });
         let booked = sum(|event| match event { OrderEvent::Captured { amount, .. } => Some(*amount), _ => None });
         let owed = sum(|event| match event { OrderEvent::ReturnReceived { refund, .. } => Some(*refund), _ => None });
-        let back = sum(|event| match event { OrderEvent::Refunded { amount, .. } => Some(*amount), _ => None });
+        let sent = sum(|event| match event { OrderEvent::Refunded { amount, .. } => Some(*amount), _ => None });
+        let bounced = sum(|event| match event { OrderEvent::RefundBounced { amount, .. } => Some(*amount), _ => None });
+        let back = sent - bounced;
         let (captured, refunded) = (world.provider.moved(Operation::Capture), world.provider.moved(Operation::Refund));
         let waiting = world.processes.waits_for();
         let named = |waiting: &BTreeSet<Waiting>, those: &[Waiting]| waiting.iter().all(|one| those.contains(one));

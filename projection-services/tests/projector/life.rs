@@ -4,7 +4,7 @@ use kontor_domain::order::{Checkout, Fulfilment, Line, Order, OrderCommand, Orde
 use kontor_domain::personal::{Address, CountryCode, Personal};
 use kontor_domain::pricing::{BasisPoints, Breakdown, PricedLine, ShippingCharge};
 use kontor_domain::text::{PaymentMethod, Reason, Reference};
-use kontor_domain::{CartId, Currency, Money, OrderId, PaymentId, Quantity, ReturnId, ShipmentId};
+use kontor_domain::{AttemptId, CartId, Currency, Money, OrderId, PaymentId, Quantity, ReturnId, ShipmentId};
 use rand::Rng;
 use rand::rngs::StdRng;
 use uuid::Uuid;
@@ -54,9 +54,10 @@ pub fn next(random: &mut StdRng, order: &Order) -> OrderCommand {
     // Few, so that some are shipped, delivered and returned more than once.
     let id = Uuid::from_u128(placed.order_id.0.as_u128() ^ random.random_range(1..4));
     let (shipment_id, return_id) = (ShipmentId(id), ReturnId(id));
+    let attempt = AttemptId(Uuid::from_u128(random.random_range(1..3)));
     let picked = picked(random, placed);
     let back = order.returned_parts(return_id).unwrap_or_default();
-    match random.random_range(0..9) {
+    match random.random_range(0..14) {
         0..2 if placed.fulfilment == Fulfilment::Checkout && !order.is_confirmed() => match random.random() {
             true => OrderCommand::Confirm { confirmed_at: at },
             false => {
@@ -77,12 +78,13 @@ pub fn next(random: &mut StdRng, order: &Order) -> OrderCommand {
             reason: Reason::new("too many").expect("a valid reason"),
             requested_at: at,
         },
-        7 if random.random() => OrderCommand::Restock { return_id, restocked_at: at },
-        7 => OrderCommand::BookRefund { return_id, amount: pence(1), refunded_at: at },
+        7 => OrderCommand::Restock { return_id, restocked_at: at },
+        8..10 => OrderCommand::BookRefund { return_id, attempt, amount: pence(1), refunded_at: at },
+        10..12 => OrderCommand::BookRefundBounce { return_id, attempt, bounced_at: at },
         _ => OrderCommand::ReceiveReturn {
             return_id,
             picked: back.iter().map(|part| (part.line, part.quantity)).collect(),
-            refund: Some(pence(random.random_range(0..2))),
+            refund: Some(pence(random.random_range(0..4).min(1))), // Mostly what is then refunded.
             received_at: at,
         },
     }

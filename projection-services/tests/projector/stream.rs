@@ -28,7 +28,7 @@ async fn events_of_the_stream_become_rows() {
 #[tokio::test]
 async fn the_trade_has_all_that_can_become_of_an_order() {
     let mut shop = Shop::open().await;
-    shop.trade(600).await;
+    shop.trade(2_500).await;
     let kinds = "select distinct event_type from events where aggregate_type = 'order' order by 1";
     let expected = [
         "Authorised",
@@ -37,6 +37,7 @@ async fn the_trade_has_all_that_can_become_of_an_order() {
         "Confirmed",
         "Delivered",
         "Placed",
+        "RefundBounced",
         "Refunded",
         "Restocked",
         "ReturnReceived",

@@ -277,5 +277,10 @@ fn live_on(row: &mut DocumentRow, to_ship: &mut u64, event: OrderEvent) {
             let index = of(&row.returns, "return_id", return_id.0);
             (row.returns[index]["state"], row.returns[index]["refunded_at"]) = (json!("refunded"), json!(refunded_at));
         }
+        OrderEvent::RefundBounced { return_id, amount, .. } => {
+            row.refunded_minor -= amount.amount_minor;
+            let index = of(&row.returns, "return_id", return_id.0);
+            (row.returns[index]["state"], row.returns[index]["refunded_at"]) = (json!("refund-bounced"), json!(null));
+        }
     }
 }

@@ -39,7 +39,7 @@ pub struct Shipment {
 #[derive(ToSchema)]
 pub struct Return {
     return_id: Uuid,
-    /// `requested`, `received` or `refunded`.
+    /// `requested`, `received`, `refunded`, or `refund-bounced`: the money has come back and is owed again.
     state: String,
     /// What was received or, until then, what is to be sent back.
     parts: Vec<LinePart>,

@@ -42,6 +42,7 @@ const fn news(state: State, after: u32) -> News {
 }
 
 const CONFIRMED: News = news(State::Done, 1);
+const BOUNCED: News = News { code: Some("account_closed"), ..news(State::Failed, 4) };
 const DECLINED: News = News { code: Some("card_declined"), ..news(State::Failed, 1) };
 
 /// The tokens, each with the one operation that goes another way than [`DONE`].
@@ -64,6 +65,7 @@ const TOKENS: &[(&str, Operation, Script)] = &[
     // The older news comes after the newer.
     ("tok_out_of_order_webhooks", Operation::Authorise, pending(&[CONFIRMED, news(State::Pending, 2)])),
     ("tok_expires", Operation::Authorise, Script { news: &[news(State::Expired, 4)], ..DONE }),
+    ("tok_refund_bounces", Operation::Refund, Script { news: &[BOUNCED], ..DONE }),
     ("tok_capture_fails", Operation::Capture, failed("capture_failed")),
     ("tok_void_fails", Operation::Void, failed("void_failed")),
     ("tok_refund_fails", Operation::Refund, failed("refund_failed")),

@@ -91,6 +91,8 @@ enum ReturnState {
     Requested,
     Received,
     Refunded,
+    /// The refund has come back.
+    RefundBounced,
 }
 
 impl Standing {
@@ -155,6 +157,12 @@ impl Standing {
                 self.refunded_minor = refunded_total.amount_minor;
                 if let Some(returned) = self.returned(*return_id) {
                     (returned.state, returned.refunded_at) = (ReturnState::Refunded, Some(*refunded_at));
+                }
+            }
+            OrderEvent::RefundBounced { return_id, refunded_total, .. } => {
+                self.refunded_minor = refunded_total.amount_minor;
+                if let Some(returned) = self.returned(*return_id) {
+                    (returned.state, returned.refunded_at) = (ReturnState::RefundBounced, None);
                 }
             }
         }
