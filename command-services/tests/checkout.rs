@@ -2,11 +2,13 @@
 
 mod support;
 
+use kontor_command_services::payments::ProviderChoice;
 use kontor_command_services::service::Role;
 use kontor_local::Need;
 use serde_json::{Value, json};
 use std::time::Duration;
 use support::shop::{Shopper, address, stocked};
+use support::stripe::FakeStripe;
 use support::{App, problem, send, spawn};
 
 const ALL: &[Role] = &[Role::Commands, Role::Processes];
@@ -175,6 +177,45 @@ async fn shipping_captures_and_returning_restocks_and_refunds() {
         payload.map(|payload| payload[kind]["amount"]["amount_minor"].as_i64().expect("an amount")).sum()
     };
     assert_eq!((amount("Captured"), amount("Refunded")), (3 * 1250 + 495, 2 * 1250));
+}
+
+#[actix_web::test]
+async fn a_payment_that_can_be_captured_once_is_captured_when_the_last_of_the_order_has_left() {
+    let app = shop().await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG", 3).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "tok_captures_once").await;
+    let id = order.body["order_id"].as_str().expect("an id").to_owned();
+    app.done(&format!("/v1/orders/{id}/ship"), "ship-1", json!({"lines": [{"line": 1, "quantity": 1}]})).await;
+    until(&app, "timer Set", 2).await;
+    assert!(!story(&app).await.contains(&"payment CaptureRequested".to_owned()));
+    app.done(&format!("/v1/orders/{id}/ship"), "ship-2", json!({})).await;
+    until_booked(&app, 3 * 1250 + 495).await;
+    assert_eq!(story(&app).await.iter().filter(|event| *event == "payment CaptureRequested").count(), 1);
+}
+
+/// As most cards are at Stripe.
+#[actix_web::test]
+async fn a_card_without_several_captures_pays_for_all_shipments() {
+    let stripe = FakeStripe::start();
+    let app = spawn(&[Need::Postgres], ALL, |settings| {
+        settings.payments.provider = ProviderChoice::Stripe;
+        settings.stripe = support::stripe::settings(&stripe.url);
+    })
+    .await;
+    stocked(&app, "MUG", 2).await;
+    let shopper = Shopper::guest(&app).await;
+    shopper.take(&app, "MUG", 2).await;
+    shopper.address(&app).await;
+    let order = shopper.buy(&app, "pm_card_visa").await;
+    let id = order.body["order_id"].as_str().expect("an id").to_owned();
+    app.done(&format!("/v1/orders/{id}/ship"), "ship-1", json!({"lines": [{"line": 1, "quantity": 1}]})).await;
+    app.done(&format!("/v1/orders/{id}/ship"), "ship-2", json!({})).await;
+    until_booked(&app, 2 * 1250 + 495).await;
+    let captures: Vec<_> = stripe.seen().into_iter().filter(|seen| seen.path.ends_with("/capture")).collect();
+    let amounts: Vec<_> = captures.iter().map(|seen| seen.form["amount_to_capture"].as_str()).collect();
+    assert_eq!(amounts, ["2995"], "the rest would have been let go of with a first part");
 }
 
 /// 1. Returned and refunded. 2. The customer's bank sends the money back: the order and the payment say so. 3. Staff refund

@@ -110,6 +110,15 @@ async fn each_refusal_tells_the_numbers_that_disagree() {
 }
 
 #[actix_web::test]
+async fn what_can_be_captured_once_is_captured_whole() {
+    let shop = Shop::with("tok_captures_once").await;
+    let (status, kind, body) = shop.refused("capture", amount(300)).await;
+    assert_eq!((status, &*kind, &body["capturable"]), (409, "capture-in-part", &json!(pence(345))));
+    shop.done("capture", amount(345)).await;
+    shop.done("refund", amount(45)).await;
+}
+
+#[actix_web::test]
 async fn what_is_not_held_is_neither_captured_nor_voided() {
     let declined = Shop::with("tok_decline").await;
     for (verb, body) in [("capture", amount(1)), ("void", json!({}))] {

@@ -81,12 +81,22 @@ async fn each_difference_is_told() {
     process.payments.simulator().perform(&other).await;
     // 4. Recorded, and not in the ledger.
     let (payment, not_in_ledger) = process.request("tok_success").await;
-    let authorised = Outcome::Authorised { amount: pence(345), expires_at: Utc::now(), provider_reference: None };
+    let authorised = Outcome::Authorised {
+        amount: pence(345),
+        expires_at: Utc::now(),
+        captures_once: false,
+        provider_reference: None,
+    };
     process.append(payment, record(not_in_ledger, authorised)).await;
     // 5. Declined there, authorised here.
     let (payment, other_end) = process.request("tok_decline").await;
     ask_provider(&process, payment, other_end).await;
-    let authorised = Outcome::Authorised { amount: pence(345), expires_at: Utc::now(), provider_reference: None };
+    let authorised = Outcome::Authorised {
+        amount: pence(345),
+        expires_at: Utc::now(),
+        captures_once: false,
+        provider_reference: None,
+    };
     process.append(payment, record(other_end, authorised)).await;
     let mut expected = [
         (not_ours.attempt, Kind::NotOurs),

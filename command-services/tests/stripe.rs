@@ -59,6 +59,7 @@ fn held(reference: &str) -> Outcome {
     Outcome::Authorised {
         amount: pence(345),
         expires_at: DateTime::from_timestamp(CAPTURE_BEFORE, 0).expect("a time"),
+        captures_once: true,
         provider_reference: ProviderReference::new(reference).ok(),
     }
 }

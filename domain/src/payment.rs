@@ -16,6 +16,7 @@ use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Not;
 
 /// A payment provider, such as `stripe`.
 pub type Provider = Text<32>;
@@ -73,6 +74,9 @@ pub enum PaymentEvent {
         attempt: AttemptId,
         amount: Money,
         expires_at: DateTime<Utc>,
+        /// It can be captured once: the provider then lets go of the rest.
+        #[serde(default, skip_serializing_if = "Not::not")]
+        captures_once: bool,
         provider_reference: Option<ProviderReference>,
         provider_event: Option<ProviderEventId>,
         at: DateTime<Utc>,
@@ -171,6 +175,7 @@ pub enum Outcome {
     Authorised {
         amount: Money,
         expires_at: DateTime<Utc>,
+        captures_once: bool,
         provider_reference: Option<ProviderReference>,
     },
     Declined {
@@ -290,6 +295,8 @@ pub enum PaymentError {
     Expired,
     #[error("{requested} to be captured, {capturable} is authorised and not captured")]
     CaptureTooLarge { requested: Money, capturable: Money },
+    #[error("{requested} to be captured of {capturable}, which can be captured once only: the rest would be lost")]
+    CaptureInPart { requested: Money, capturable: Money },
     #[error("{captured} is, or is being, captured: it can be refunded, not voided")]
     AlreadyCaptured { captured: Money },
     #[error("{requested} to be refunded, {refundable} is captured and not refunded")]
@@ -324,6 +331,9 @@ pub struct Account {
     pub captured: Money,
     pub refunded: Money,
     pub expired: bool,
+    /// Whether what is authorised can be captured once only, and so only whole.
+    #[serde(default)]
+    pub captures_once: bool,
     /// By what the provider knows the authorisation, for all that follows on it.
     pub reference: Option<ProviderReference>,
 }
@@ -448,6 +458,9 @@ impl Payment {
         let capturable = subtract(account.authorised, self.moving(account.captured, Operation::Capture));
         if amount.amount_minor > capturable.amount_minor {
             return Err(PaymentError::CaptureTooLarge { requested: amount, capturable });
+        }
+        if account.captures_once && amount != capturable {
+            return Err(PaymentError::CaptureInPart { requested: amount, capturable });
         }
         Ok(Some(PaymentEvent::CaptureRequested { order_id: account.order_id, attempt, amount, requested_at }))
     }
@@ -598,6 +611,7 @@ impl Aggregate for Payment {
                     captured: zero,
                     refunded: zero,
                     expired: false,
+                    captures_once: false,
                     reference: None,
                 });
                 self.begin(attempt, Operation::Authorise, requested, None, requested_at);
@@ -623,9 +637,9 @@ impl Aggregate for Payment {
             Declined { attempt, provider_event, .. } | Failed { attempt, provider_event, .. } => {
                 self.advance(attempt, Progress::Failed, provider_event);
             }
-            Authorised { attempt, amount, provider_reference, provider_event, .. } => {
+            Authorised { attempt, amount, captures_once, provider_reference, provider_event, .. } => {
                 self.advance(attempt, Progress::Done, provider_event);
-                self.change(|account| account.authorised = amount);
+                self.change(|account| (account.authorised, account.captures_once) = (amount, captures_once));
                 self.refer(provider_reference);
             }
             Captured { attempt, captured_total, provider_event, .. } => {

@@ -232,12 +232,14 @@ impl Processes {
 
     /// When something is [due](Self::due), if nothing happens until then.
     pub fn wakes_at(&self) -> Option<DateTime<Utc>> {
-        self.expiry.wakes_at().into_iter().chain(self.reservations.wakes_at()).min()
+        let theirs = [self.expiry.wakes_at(), self.reservations.wakes_at(), self.fulfilment.wakes_at()];
+        theirs.into_iter().flatten().min()
     }
 
     /// What is to be done because it is `now`.
     pub fn due(&self, now: DateTime<Utc>) -> Vec<Instruction> {
-        self.expiry.due(now).into_iter().chain(self.reservations.due(now)).collect()
+        let of_order = self.expiry.due(now).into_iter().chain(self.fulfilment.due(now));
+        of_order.chain(self.reservations.due(now)).collect()
     }
 
     /// Whether nothing is to be done before another event is heard: nothing is wanted, asked for, or timed.

@@ -39,6 +39,8 @@ pub enum TimerEvent {
 pub enum TimerReason {
     /// Its goods are not held any longer unless it is paid.
     ReservationEnds,
+    /// Its payment, which can be captured once only, is captured before the provider lets go of it.
+    CaptureEnds,
 }
 
 impl DomainEvent for TimerEvent {

@@ -133,8 +133,8 @@ impl Stripe {
         }
     }
 
-    /// Captures in part where the card allows several captures. Where it does not, Stripe lets go of the rest with the first:
-    /// what was shipped is paid, and a later capture fails.
+    /// Captures in part where the card allows several captures. Where it does not, Stripe lets go of the rest with the first,
+    /// so nothing less than all is asked for: but for a payment from before that was known of it.
     async fn capture(&self, request: &Request) -> Result<Outcome, NoAnswer> {
         let Some(reference) = &request.reference else { return Ok(request.refused("no_reference")) };
         let intent = self.api.intent(reference).await?;
@@ -213,13 +213,14 @@ impl PaymentProvider for Stripe {
     }
 }
 
-/// What an intent says of its authorisation.
+/// What an intent says of its authorisation. A webhook does not say whether several captures are allowed: then it counts as one.
 fn authorised(intent: &Intent) -> Outcome {
     let provider_reference = ProviderReference::new(&intent.id).ok();
     match intent.status.as_str() {
         "requires_capture" | "succeeded" => Outcome::Authorised {
             amount: Money::new(intent.amount, intent.currency),
             expires_at: intent.capture_before().unwrap_or(intent.created() + AUTHORISATION_TTL),
+            captures_once: !intent.allows_several_captures(),
             provider_reference,
         },
         "requires_action" | "processing" => {

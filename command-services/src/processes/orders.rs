@@ -159,7 +159,7 @@ impl Orders {
 
     /// When the next order's time is over.
     pub fn next_alarm(&self) -> Option<DateTime<Utc>> {
-        self.alarms.first().map(|(at, _)| *at)
+        self.alarms.first().map(|(at, ..)| *at)
     }
 
     /// Counts nothing as begun: whoever had begun it does not act any more.

@@ -113,9 +113,16 @@ fn event(
         Outcome::Pending { action, provider_reference } => {
             PaymentEvent::Pending { order_id, attempt, operation, action, provider_reference, provider_event, at }
         }
-        Outcome::Authorised { amount, expires_at, provider_reference } => {
-            PaymentEvent::Authorised { order_id, attempt, amount, expires_at, provider_reference, provider_event, at }
-        }
+        Outcome::Authorised { amount, expires_at, captures_once, provider_reference } => PaymentEvent::Authorised {
+            order_id,
+            attempt,
+            amount,
+            expires_at,
+            captures_once,
+            provider_reference,
+            provider_event,
+            at,
+        },
         Outcome::Declined { code } => PaymentEvent::Declined { order_id, attempt, code, provider_event, at },
         Outcome::Failed { code } if progress == Progress::Done => {
             let refunded_total = subtract(refunded, amount);

@@ -54,7 +54,7 @@ fn notify(event: &str, attempt: AttemptId, outcome: Outcome) -> PaymentCommand {
 }
 
 fn authorised_outcome(amount: i64) -> Outcome {
-    Outcome::Authorised { amount: pence(amount), expires_at: noon(), provider_reference: None }
+    Outcome::Authorised { amount: pence(amount), expires_at: noon(), captures_once: false, provider_reference: None }
 }
 
 fn pending() -> Outcome {
@@ -107,6 +107,7 @@ fn an_authorisation_is_recorded_once() {
         attempt: AUTHORISE,
         amount: pence(345),
         expires_at: noon(),
+        captures_once: false,
         provider_reference: None,
         provider_event,
         at: noon(),
@@ -121,7 +122,12 @@ fn an_authorisation_is_recorded_once() {
         .when(record(AUTHORISE, authorised_outcome(346)))
         .then_refused(PaymentError::AuthorisedTooMuch { requested: pence(345), authorised: pence(346) });
     let euro = Currency::from_code("EUR").expect("EUR is in ISO 4217");
-    let in_euro = Outcome::Authorised { amount: Money::new(345, euro), expires_at: noon(), provider_reference: None };
+    let in_euro = Outcome::Authorised {
+        amount: Money::new(345, euro),
+        expires_at: noon(),
+        captures_once: false,
+        provider_reference: None,
+    };
     given::<Payment>(requested())
         .when(record(AUTHORISE, in_euro))
         .then_refused(PaymentError::Currency { expected: Currency::GBP, found: euro });
@@ -182,6 +188,22 @@ fn no_more_is_captured_than_is_authorised_even_while_the_provider_has_not_answer
     given::<Payment>(authorised_and([record(AUTHORISE, Outcome::Expired)]))
         .when(capture(CAPTURE, 1))
         .then_refused(PaymentError::Expired);
+}
+
+#[test]
+fn what_can_be_captured_once_is_captured_whole() {
+    let once =
+        Outcome::Authorised { amount: pence(345), expires_at: noon(), captures_once: true, provider_reference: None };
+    let held = || after([authorise(AUTHORISE, pence(345)), record(AUTHORISE, once.clone())]);
+    given::<Payment>(held())
+        .when(capture(CAPTURE, 190))
+        .then_refused(PaymentError::CaptureInPart { requested: pence(190), capturable: pence(345) });
+    given::<Payment>(held()).when(capture(CAPTURE, 345)).then(PaymentEvent::CaptureRequested {
+        order_id: ORDER,
+        attempt: CAPTURE,
+        amount: pence(345),
+        requested_at: noon(),
+    });
 }
 
 #[test]

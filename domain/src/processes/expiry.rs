@@ -63,6 +63,10 @@ impl ExpiryProcess {
             }
             // Of goods that were set aside without the order.
             Event::Timer(TimerEvent::Set { sku: Some(_), .. } | TimerEvent::Fired { sku: Some(_), .. }) => {}
+            Event::Timer(
+                TimerEvent::Set { reason: TimerReason::CaptureEnds, .. }
+                | TimerEvent::Fired { reason: TimerReason::CaptureEnds, .. },
+            ) => {}
         }
     }
 

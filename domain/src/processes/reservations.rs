@@ -4,7 +4,7 @@
 //! meanwhile is the stock's to say: what is not held any more, or confirmed, stays as it is.
 
 use super::{Event, Instruction, Reaction};
-use crate::timer::{TimerEvent, TimerReason};
+use crate::timer::TimerEvent;
 use crate::{OrderId, Sku};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,10 +26,10 @@ struct Timed {
 impl ReservationsProcess {
     pub fn apply(&mut self, event_id: Uuid, event: Event<'_>) {
         match event {
-            Event::Timer(TimerEvent::Set { order_id, reason: TimerReason::ReservationEnds, at, sku: Some(sku) }) => {
+            Event::Timer(TimerEvent::Set { order_id, at, sku: Some(sku), .. }) => {
                 self.0.insert(sku.clone(), Timed { event_id, order_id: *order_id, at: *at });
             }
-            Event::Timer(TimerEvent::Fired { reason: TimerReason::ReservationEnds, sku: Some(sku), .. }) => {
+            Event::Timer(TimerEvent::Fired { sku: Some(sku), .. }) => {
                 self.0.remove(sku);
             }
             Event::Timer(TimerEvent::Set { sku: None, .. } | TimerEvent::Fired { sku: None, .. })
@@ -58,6 +58,7 @@ mod tests {
     use super::super::samples::event_id;
     use super::*;
     use crate::order::samples::{ORDER, noon};
+    use crate::timer::TimerReason;
     use chrono::TimeDelta;
 
     const REASON: TimerReason = TimerReason::ReservationEnds;

@@ -119,11 +119,39 @@ pub fn held(amount: i64) -> Fact {
         attempt: AUTHORISE,
         amount: pence(amount),
         expires_at: noon(),
+        captures_once: false,
         provider_reference: None,
         provider_event: None,
         at: noon(),
     }
     .into()
+}
+
+pub fn held_once(amount: i64) -> Fact {
+    PaymentEvent::Authorised {
+        order_id: ORDER,
+        attempt: AUTHORISE,
+        amount: pence(amount),
+        expires_at: noon(),
+        captures_once: true,
+        provider_reference: None,
+        provider_event: None,
+        at: noon(),
+    }
+    .into()
+}
+
+/// When that is captured at the latest.
+pub fn capture_by() -> chrono::DateTime<chrono::Utc> {
+    noon() - chrono::TimeDelta::hours(24)
+}
+
+pub fn capture_timer_set() -> Fact {
+    TimerEvent::Set { order_id: ORDER, reason: TimerReason::CaptureEnds, at: capture_by(), sku: None }.into()
+}
+
+pub fn capture_timer_fired() -> Fact {
+    TimerEvent::Fired { order_id: ORDER, reason: TimerReason::CaptureEnds, fired_at: capture_by(), sku: None }.into()
 }
 
 pub fn declined() -> Fact {

@@ -23,6 +23,8 @@ problems! {
     AUTHORISATION_EXPIRED = 409 "authorisation-expired", "The authorisation has expired", [];
     /// All captures together are at most what the provider holds.
     CAPTURE_TOO_LARGE = 409 "capture-too-large", "Less can be captured", [requested, capturable];
+    /// What can be captured once only is captured whole. What is not to be paid in the end is refunded.
+    CAPTURE_IN_PART = 409 "capture-in-part", "The payment can be captured once only", [requested, capturable];
     /// What has moved is refunded; only what is held can be let go.
     ALREADY_CAPTURED = 409 "already-captured", "Money has moved: refund it instead", [captured];
     /// All refunds together are at most what was captured.
@@ -57,6 +59,9 @@ pub fn problem(error: PaymentError, detail: String) -> Problem {
         PaymentError::Expired => AUTHORISATION_EXPIRED.problem(detail),
         PaymentError::CaptureTooLarge { requested, capturable } => {
             CAPTURE_TOO_LARGE.problem(detail).with("requested", requested).with("capturable", capturable)
+        }
+        PaymentError::CaptureInPart { requested, capturable } => {
+            CAPTURE_IN_PART.problem(detail).with("requested", requested).with("capturable", capturable)
         }
         PaymentError::AlreadyCaptured { captured } => ALREADY_CAPTURED.problem(detail).with("captured", captured),
         PaymentError::RefundTooLarge { requested, refundable } => {

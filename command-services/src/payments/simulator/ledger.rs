@@ -3,7 +3,7 @@
 //! Requests that arrive while others are being written wait together and are written together, in one statement and one
 //! commit. There is no timer: the commit under way is the wait.
 
-use super::tokens::Script;
+use super::tokens::{self, Script};
 use crate::payments::provider::{Request, failure_code};
 use chrono::{DateTime, TimeDelta, Utc};
 use kontor_domain::payment::{Operation, Outcome, ProviderReference};
@@ -78,6 +78,7 @@ impl Entry {
             (State::Done, Operation::Authorise) => Outcome::Authorised {
                 amount: self.amount,
                 expires_at: self.asked_at + AUTHORISATION_TTL,
+                captures_once: self.method.as_str() == tokens::CAPTURES_ONCE,
                 provider_reference,
             },
             (State::Done, Operation::Capture) => Outcome::Captured,

@@ -26,6 +26,9 @@ pub struct News {
     pub deliveries: u32,
 }
 
+/// Authorised, and can be captured once only. The ledger's migrations know it by name.
+pub const CAPTURES_ONCE: &str = "tok_captures_once";
+
 const DONE: Script = Script { state: State::Done, code: None, answer_lost: false, news: &[] };
 const SILENT: Script = Script { answer_lost: true, ..DONE };
 
@@ -48,6 +51,7 @@ const DECLINED: News = News { code: Some("card_declined"), ..news(State::Failed,
 /// The tokens, each with the one operation that goes another way than [`DONE`].
 const TOKENS: &[(&str, Operation, Script)] = &[
     ("tok_success", Operation::Authorise, DONE),
+    (CAPTURES_ONCE, Operation::Authorise, DONE),
     ("tok_decline", Operation::Authorise, failed("card_declined")),
     ("tok_insufficient_funds", Operation::Authorise, failed("insufficient_funds")),
     ("tok_timeout_after_charge", Operation::Authorise, SILENT),

@@ -146,7 +146,8 @@ impl Kept {
         while let Some(end) = bytes[offset..].iter().position(|byte| *byte == b'\n') {
             let line = std::str::from_utf8(&bytes[offset..offset + end]).unwrap_or_default();
             let mut words = line.split(' ').map(str::parse::<u64>);
-            let (Some(Ok(number)), Some(Ok(received_at_s)), Some(Ok(length))) = (words.next(), words.next(), words.next())
+            let (Some(Ok(number)), Some(Ok(received_at_s)), Some(Ok(length))) =
+                (words.next(), words.next(), words.next())
             else {
                 return;
             };
