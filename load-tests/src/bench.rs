@@ -5,6 +5,7 @@
 //! - [`import`]: real data through the whole platform.
 //! - [`checkout`]: purchases, from the open cart to the confirmed order.
 //! - [`flash_sale`]: many buyers for few units, at two command processes.
+//! - [`mails`]: mails to customers, from the log to the mail server.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
@@ -14,6 +15,7 @@ pub mod cpu;
 pub mod flash_sale;
 pub mod import;
 mod log;
+pub mod mails;
 pub mod relay;
 pub mod report;
 mod visible;

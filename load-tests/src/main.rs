@@ -84,6 +84,9 @@ enum Bench {
     /// 10,000 buyers for 100 units of one SKU, at two command processes. Fails when one unit is sold twice, or not at all.
     #[command(after_help = "Examples:\n  infra/bench flash-sale\n  infra/bench flash-sale --quick --json")]
     FlashSale(Measuring),
+    /// Mails a second, from confirmed orders in the log to a mail server that takes all.
+    #[command(after_help = "Examples:\n  infra/bench mails\n  infra/bench mails --quick --json")]
+    Mails(Measuring),
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -171,6 +174,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
                 Bench::Relay(how) => (bench::relay::run(how.quick).await?, how),
                 Bench::Checkout(how) => (bench::checkout::run(how.quick).await?, how),
                 Bench::FlashSale(how) => (bench::flash_sale::run(how.quick).await?, how),
+                Bench::Mails(how) => (bench::mails::run(how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

@@ -9,10 +9,11 @@ use anyhow::{Context, Result, anyhow};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message};
 use parking_lot::Mutex;
+use std::fs;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -48,11 +49,10 @@ impl Mailer {
     /// Connects only when there is something to send.
     pub fn new(settings: &MailSettings) -> Result<Self> {
         let from = settings.sender().map_err(|rule| anyhow!("mail.{rule}"))?;
-        let parameters = || TlsParameters::new(settings.host.clone()).context("mail.tls: TLS cannot be set up");
         let (wrapper, starttls) = match settings.tls {
             Tls::None => (None, None),
-            Tls::Starttls => (None, Some(parameters()?)),
-            Tls::Implicit => (Some(parameters()?), None),
+            Tls::Starttls => (None, Some(tls_parameters(settings)?)),
+            Tls::Implicit => (Some(tls_parameters(settings)?), None),
         };
         let secrets = settings.user.as_ref().zip(settings.password.as_ref());
         Ok(Self {
@@ -125,6 +125,18 @@ impl Mailer {
         idle.retain(|(_, since)| since.elapsed() < KEPT_FOR);
         idle.pop()
     }
+}
+
+/// Whom we trust to be the server.
+fn tls_parameters(settings: &MailSettings) -> Result<TlsParameters> {
+    let mut builder = TlsParameters::builder(settings.host.clone());
+    if let Some(path) = &settings.ca_file {
+        let pem = fs::read(path).with_context(|| format!("mail.ca_file: {} cannot be read", path.display()))?;
+        let authority = Certificate::from_pem(&pem);
+        let authority = authority.with_context(|| format!("mail.ca_file: {} is no PEM", path.display()))?;
+        builder = builder.certificate_store(CertificateStore::None).add_root_certificate(authority);
+    }
+    builder.build().context("mail.tls: TLS cannot be set up")
 }
 
 fn refused(reason: &str) -> SendError {

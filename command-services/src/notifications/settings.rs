@@ -12,6 +12,8 @@ pub struct MailSettings {
     pub port: u16,
     /// `none`, `starttls` (required, not merely tried) or `implicit`. `none` is for a server on this machine.
     pub tls: Tls,
+    /// Certificates, in PEM, one of which must have signed the server's. Without the file: those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// Who we are to the server. Needs a password, and TLS to keep it.
     pub user: Option<String>,
     pub password: Option<Secret>,
@@ -53,6 +55,7 @@ impl Default for MailSettings {
             host: "127.0.0.1".into(),
             port: 25,
             tls: Tls::None,
+            ca_file: None,
             user: None,
             password: None,
             from: "Kontor <orders@localhost>".into(),
@@ -85,6 +88,9 @@ impl Check for MailSettings {
         }
         if self.user.is_some() && self.tls == Tls::None {
             return Err(Rule::new("tls", "must be starttls or implicit when there is a password to keep"));
+        }
+        if self.ca_file.is_some() && self.tls == Tls::None {
+            return Err(Rule::new("tls", "must be starttls or implicit when there is a ca_file"));
         }
         if self.base_url.ends_with('/') {
             return Err(Rule::new("base_url", "must not end with a slash"));
@@ -120,6 +126,12 @@ mod tests {
         };
         assert_eq!(rule(user), "tls must be starttls or implicit when there is a password to keep");
         assert_eq!(rule(|settings| settings.user = Some("shop".into())), "user must be set together with password");
+    }
+
+    #[test]
+    fn a_certificate_is_of_use_where_there_is_encryption() {
+        let file = |settings: &mut MailSettings| settings.ca_file = Some("ca.pem".into());
+        assert_eq!(rule(file), "tls must be starttls or implicit when there is a ca_file");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Mail to customers, with a real database and a real SMTP server: each once, whatever breaks.
 
 mod crashes;
+mod encryption;
 mod failures;
 mod mails;
 mod shop;

@@ -15,6 +15,7 @@ use kontor_domain::product::{Product, ProductCommand};
 use kontor_domain::text::{Country, Name, PaymentMethod};
 use kontor_domain::{CartId, Currency, Money, OrderId, PaymentId, Quantity, SubjectId};
 use kontor_event_store::{Append, Key, Log, LogSettings, NewEvent, StreamAppend, StreamId};
+use kontor_local::mail_sink::Security;
 use kontor_local::{Mail, MailSink, Need, Role as DbRole, Servers};
 use kontor_privacy::{Keyring, MasterKey, PrivacySettings};
 use sqlx::PgPool;
@@ -44,14 +45,20 @@ pub fn units(n: u64) -> Quantity {
 
 impl Shop {
     pub async fn open() -> Self {
+        Self::open_with(Security::default()).await
+    }
+
+    /// With a sink that wants to be spoken to like this.
+    pub async fn open_with(security: Security) -> Self {
         let servers = Arc::new(Servers::start(&[Need::Postgres]).await.expect("Postgres starts"));
         support::migrate(&servers).await;
-        let sink = MailSink::start(&servers.folder().join("mails"), 0, 0, 10_000).await.expect("the sink starts");
+        let sink = MailSink::start_secure(&servers.folder().join("mails"), 0, 0, 10_000, security).await;
         let url = servers.postgres().url(DbRole::Command);
         let log = Log::open(url.parse().expect("a URL"), LogSettings::default(), Default::default()).await;
         let pool = PgPool::connect(&url).await.expect("it takes connections");
         let master = MasterKey::read(servers.master_key_file()).expect("the master key");
         let keyring = Keyring::new(pool.clone(), master, &PrivacySettings::default());
+        let sink = sink.expect("the sink starts");
         Self { servers, sink, log: log.expect("the log"), keyring, outbox: Outbox::new(pool) }
     }
 

@@ -18,7 +18,7 @@ mod error;
 mod folder;
 mod http;
 mod identity;
-mod mail_sink;
+pub mod mail_sink;
 mod nats;
 mod platform;
 pub mod ports;

@@ -1,13 +1,15 @@
 //! A mail server that delivers nothing: it keeps what it is sent in a folder and shows it on a page.
 //!
-//! For tests and for `infra/up`, never for a network: it asks nobody who they are.
+//! For tests and for `infra/up`, never for a network: unless a test wants it otherwise, it asks nobody who they are.
 
 mod behaviour;
 mod page;
+mod security;
 mod smtp;
 mod store;
 
 pub use behaviour::Behaviour;
+pub use security::{Account, Encryption, Mechanism, Security, acceptor};
 pub use store::Mail;
 
 use crate::Error;
@@ -35,6 +37,17 @@ impl MailSink {
     /// Starts it with what is in `folder` already, of which, and of what comes, the newest `keep_max` mails are kept. Port 0:
     /// any that is free.
     pub async fn start(folder: &Path, smtp_port: u16, page_port: u16, keep_max: usize) -> Result<MailSink, Error> {
+        Self::start_secure(folder, smtp_port, page_port, keep_max, Security::default()).await
+    }
+
+    /// The same, for those who keep to `security`.
+    pub async fn start_secure(
+        folder: &Path,
+        smtp_port: u16,
+        page_port: u16,
+        keep_max: usize,
+        security: Security,
+    ) -> Result<MailSink, Error> {
         let at_folder = Error::io(format!("cannot keep mails in {}", folder.display()));
         let store = Arc::new(Store::open(folder, keep_max).map_err(at_folder)?);
         let behaviours = Arc::new(Behaviours::default());
@@ -42,7 +55,7 @@ impl MailSink {
         let listener = TcpListener::bind(address).await.map_err(Error::io(format!("cannot listen at {address}")))?;
         let smtp_port = listener.local_addr().map_err(Error::io("cannot find the port"))?.port();
         let (page, page_port) = page::serve(store.clone(), behaviours.clone(), page_port)?;
-        let smtp = tokio::spawn(smtp::serve(listener, store.clone(), behaviours.clone()));
+        let smtp = tokio::spawn(smtp::serve(listener, store.clone(), behaviours.clone(), security));
         Ok(MailSink { smtp_port, page_port, store, behaviours, smtp, page })
     }
 
@@ -58,6 +71,11 @@ impl MailSink {
     /// All that are kept, the newest first.
     pub fn mails(&self) -> Vec<Mail> {
         self.store.mails(usize::MAX)
+    }
+
+    /// How many are kept.
+    pub fn count(&self) -> usize {
+        self.store.count()
     }
 
     /// What the sink does with mail for `recipient` from now on, or, with `*`, for everyone without a rule of their own.

@@ -2,30 +2,41 @@
 //! data are read by smtp-proto, which Stalwart's mail server reads them with.
 
 use super::behaviour::{Behaviours, Reticence};
+use super::security::{Answer, Asked, Encryption, Security};
 use super::store::Store;
 use smtp_proto::request::receiver::{DataReceiver, RequestReceiver};
 use smtp_proto::{Error, Request};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// No mail may be larger, in bytes.
 const SIZE_MAX: usize = 10 << 20;
 const RECIPIENTS_MAX: usize = 100;
+/// RFC 4954, section 4.
+const RESPONSE_MAX: usize = 12_288;
 /// RFC 5321, section 4.5.3.2.7.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// Answers whoever connects, until it is dropped.
-pub async fn serve(listener: TcpListener, store: Arc<Store>, behaviours: Arc<Behaviours>) {
+pub async fn serve(listener: TcpListener, store: Arc<Store>, behaviours: Arc<Behaviours>, security: Security) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let session = Session { store: store.clone(), behaviours: behaviours.clone(), envelope: None };
+                let session = Session {
+                    store: store.clone(),
+                    behaviours: behaviours.clone(),
+                    security: security.clone(),
+                    is_encrypted: false,
+                    is_known: false,
+                    asked: None,
+                    envelope: None,
+                };
                 tokio::spawn(async move {
-                    let _ = session.run(stream).await; // Whoever is gone need not be told.
+                    let _ = session.begin(stream).await; // Whoever is gone need not be told.
                 });
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await, // Too many open files, as a rule.
@@ -33,10 +44,21 @@ pub async fn serve(listener: TcpListener, store: Arc<Store>, behaviours: Arc<Beh
     }
 }
 
+/// A connection, encrypted or not.
+trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
+
 /// One connection.
 struct Session {
     store: Arc<Store>,
     behaviours: Arc<Behaviours>,
+    security: Security,
+    is_encrypted: bool,
+    /// Whether they have said who they are.
+    is_known: bool,
+    /// What they are being asked about that.
+    asked: Option<Asked>,
     envelope: Option<Envelope>,
 }
 
@@ -52,26 +74,48 @@ enum Next {
     Command,
     Data,
     HangUp,
+    /// Go on encrypted. What was sent before counts as not said.
+    Encrypt,
     /// Say nothing more.
     Silence,
 }
 
 impl Session {
-    async fn run(mut self, mut stream: TcpStream) -> io::Result<()> {
+    async fn begin(mut self, stream: TcpStream) -> io::Result<()> {
+        let mut stream: Box<dyn Line> = match &self.security.encryption {
+            Encryption::Implicit(acceptor) => {
+                self.is_encrypted = true;
+                Box::new(timeout(IDLE_MAX, acceptor.accept(stream)).await.map_err(io::Error::from)??)
+            }
+            Encryption::None | Encryption::Starttls(_) => Box::new(stream),
+        };
         stream.write_all(b"220 kontor-mail-sink ESMTP\r\n").await?;
+        stream.flush().await?;
+        while self.run(&mut stream).await? == Next::Encrypt
+            && let Encryption::Starttls(acceptor) = &self.security.encryption
+        {
+            stream = Box::new(timeout(IDLE_MAX, acceptor.accept(stream)).await.map_err(io::Error::from)??);
+            (self.is_encrypted, self.is_known, self.envelope) = (true, false, None);
+        }
+        Ok(())
+    }
+
+    /// Takes requests until the connection ends, or is to be encrypted.
+    async fn run(&mut self, stream: &mut Box<dyn Line>) -> io::Result<Next> {
         let mut requests = RequestReceiver::default();
         let mut data: Option<(DataReceiver, Vec<u8>)> = None;
+        let mut response = Vec::new();
         let mut buffer = vec![0; 64 << 10];
         loop {
             let read = timeout(IDLE_MAX, stream.read(&mut buffer)).await.map_err(io::Error::from)??;
             if read == 0 {
-                return Ok(());
+                return Ok(Next::HangUp);
             }
             let mut bytes = buffer[..read].iter();
             // Several requests may come at once (RFC 2920); their answers go back together.
             let mut answers = String::new();
             let mut next = Next::Command;
-            while !matches!(next, Next::HangUp | Next::Silence) && !bytes.as_slice().is_empty() {
+            while !matches!(next, Next::HangUp | Next::Silence | Next::Encrypt) && !bytes.as_slice().is_empty() {
                 next = match data.take() {
                     Some((mut receiver, mut mail)) => {
                         if receiver.ingest(&mut bytes, &mut mail) {
@@ -81,6 +125,18 @@ impl Session {
                             Next::HangUp
                         } else {
                             data = Some((receiver, mail));
+                            Next::Command
+                        }
+                    }
+                    None if self.asked.is_some() => {
+                        match bytes.next() {
+                            Some(b'\n') => self.hear(&std::mem::take(&mut response), &mut answers),
+                            byte => response.extend(byte),
+                        }
+                        if response.len() > RESPONSE_MAX {
+                            answers.push_str("500 5.5.6 The line is too long\r\n");
+                            Next::HangUp
+                        } else {
                             Next::Command
                         }
                     }
@@ -102,11 +158,16 @@ impl Session {
                 }
             }
             stream.write_all(answers.as_bytes()).await?;
+            stream.flush().await?; // Encryption may keep some back.
             match next {
-                Next::HangUp => return stream.shutdown().await,
+                Next::Encrypt => return Ok(next),
+                Next::HangUp => {
+                    stream.shutdown().await?;
+                    return Ok(next);
+                }
                 Next::Silence => {
                     while stream.read(&mut buffer).await? > 0 {}
-                    return Ok(());
+                    return Ok(next);
                 }
                 Next::Command | Next::Data => {}
             }
@@ -117,14 +178,26 @@ impl Session {
         let answer = match request {
             Request::Ehlo { .. } => {
                 self.envelope = None;
+                let offers = self.offers();
                 &format!(
-                    "250-kontor-mail-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE {SIZE_MAX}"
+                    "250-kontor-mail-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n{offers}250 SIZE {SIZE_MAX}"
                 )
             }
             Request::Helo { .. } => {
                 self.envelope = None;
                 "250 kontor-mail-sink"
             }
+            Request::StartTls if self.is_encrypted => "503 5.5.1 It is encrypted",
+            Request::StartTls if matches!(self.security.encryption, Encryption::Starttls(_)) => {
+                answers.push_str("220 2.0.0 Go on\r\n");
+                return Next::Encrypt;
+            }
+            Request::Auth { mechanism, initial_response } => {
+                self.authenticate(mechanism, &initial_response, answers);
+                return Next::Command;
+            }
+            Request::Mail { .. } if self.wants_encryption() => "530 5.7.0 STARTTLS comes first",
+            Request::Mail { .. } if self.security.account.is_some() && !self.is_known => "530 5.7.0 AUTH comes first",
             Request::Mail { .. } if self.envelope.is_some() => "503 5.5.1 There is a mail under way",
             Request::Mail { from } if from.size > SIZE_MAX => "552 5.3.4 The mail is too large",
             Request::Mail { from } => {
@@ -164,6 +237,52 @@ impl Session {
         answers.push_str(answer);
         answers.push_str("\r\n");
         Next::Command
+    }
+
+    fn wants_encryption(&self) -> bool {
+        matches!(self.security.encryption, Encryption::Starttls(_)) && !self.is_encrypted
+    }
+
+    /// What there is besides, in answer to EHLO: a password is asked for only where nobody can read it.
+    fn offers(&self) -> String {
+        let account = self.security.account.as_ref().filter(|_| self.is_encrypted);
+        let starttls = self.wants_encryption().then_some("250-STARTTLS\r\n".to_owned());
+        let auth = account.map(|account| format!("250-AUTH {}\r\n", account.mechanism.name()));
+        starttls.into_iter().chain(auth).collect()
+    }
+
+    fn authenticate(&mut self, mechanism: u64, initial_response: &str, answers: &mut String) {
+        let account = self.security.account.as_ref().filter(|_| self.is_encrypted);
+        let Some(account) = account.filter(|account| account.mechanism.is(mechanism)) else {
+            answers.push_str("504 5.5.4 This is not offered\r\n");
+            return;
+        };
+        let (asked, answer) = account.begin();
+        self.asked = Some(asked);
+        if initial_response.is_empty() {
+            self.tell(answer, answers);
+        } else {
+            self.hear(initial_response.as_bytes(), answers);
+        }
+    }
+
+    /// Takes a line of what somebody says of who they are.
+    fn hear(&mut self, line: &[u8], answers: &mut String) {
+        let (Some(asked), Some(account)) = (self.asked.take(), &self.security.account) else { return };
+        let (asked, answer) = account.hear(asked, String::from_utf8_lossy(line).trim_end());
+        self.asked = asked;
+        self.tell(answer, answers);
+    }
+
+    fn tell(&mut self, answer: Answer, answers: &mut String) {
+        match answer {
+            Answer::Challenge(challenge) => answers.push_str(&format!("334 {challenge}\r\n")),
+            Answer::Known(true) => {
+                self.is_known = true;
+                answers.push_str("235 2.7.0 Welcome\r\n");
+            }
+            Answer::Known(false) => answers.push_str("535 5.7.8 User and password do not match\r\n"),
+        }
     }
 
     /// Keeps a whole mail and says so, unless it is to keep that to itself.
