@@ -26,7 +26,7 @@ const COMMANDS_A_SECOND: u32 = 1_000;
 const PRODUCTS: usize = 1_000;
 /// Connections, caches and plans are made before it counts.
 const WARM_UP: Duration = Duration::from_secs(2);
-const POLL_EVERY: Duration = Duration::from_micros(300);
+const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// Times of one run, in microseconds.
 pub struct Seen {
