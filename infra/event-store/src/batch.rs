@@ -1,7 +1,8 @@
 //! Group commit: appends that arrive while others are being committed wait together and are committed together.
 //!
-//! There is no timer: the commit in flight is the wait. A lane takes what is waiting, in order of arrival, up to the
-//! first append that builds on something in flight on the other lane, since the two must reach the log in this order.
+//! The commit in flight is the wait, and among busy writers a moment more ([`GATHER`]). A lane takes what is waiting, in
+//! order of arrival, up to the first append that builds on something in flight on the other lane, since the two must reach
+//! the log in this order.
 
 use crate::append::{Append, AppendError, Appended, Lineage, StreamId};
 use crate::key::Kept;
@@ -10,11 +11,18 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 /// Bounds of one batch. The first append is taken whatever its size.
 const BATCH_EVENTS_MAX: usize = 2_000;
 const BATCH_BYTES_MAX: usize = 2 << 20;
+/// While appends come several at a time, batches are so far apart, unless one as large as the last is waiting: what a batch
+/// costs besides its appends is paid less often (docs/5). A writer that is alone never waits.
+const GATHER: Duration = Duration::from_micros(1_500);
+/// So many appends in the last batch are several.
+const SEVERAL: usize = 3;
 /// Refusals that are kept in mind. With more, all that was read so far counts as out of date.
 const BROKEN_MAX: usize = 10_000;
 
@@ -66,6 +74,8 @@ struct State {
     /// Streams on which an append was refused, with the latest lineage of one: what was decided on top of it is refused
     /// too, however late it comes. Who submits that may not have heard of the refusal yet.
     broken: HashMap<StreamId, Lineage>,
+    /// When the last batch was taken, and how many appends it had.
+    last: Option<(Instant, usize)>,
     closed: bool,
 }
 
@@ -131,6 +141,11 @@ impl Queue {
             // Those who were answered just now submit their next appends before the batch is closed.
             tokio::task::yield_now().await;
             let arrived = self.arrived.notified();
+            let gather_until = self.state.lock().gather_until();
+            if let Some(until) = gather_until {
+                let _ = timeout_at(until, arrived).await; // Or enough have come.
+                continue;
+            }
             {
                 let mut state = self.state.lock();
                 if let Some(batch) = state.take() {
@@ -244,6 +259,14 @@ fn conflict(append: &Append) -> AppendError {
 }
 
 impl State {
+    /// Until when more are waited for, if it is worth it.
+    fn gather_until(&self) -> Option<Instant> {
+        let (taken_at, appends) = self.last.filter(|(_, appends)| *appends >= SEVERAL)?;
+        let waiting = self.waiting.len();
+        let until = taken_at + GATHER;
+        (waiting > 0 && waiting < appends && !self.closed && Instant::now() < until).then_some(until)
+    }
+
     fn take(&mut self) -> Option<Batch> {
         let (mut taken, mut events, mut bytes) = (0, 0, 0);
         for waiting in &self.waiting {
@@ -262,6 +285,7 @@ impl State {
         if taken == 0 {
             return None;
         }
+        self.last = Some((Instant::now(), taken));
         let appends: Vec<_> = self.waiting.drain(..taken).collect();
         let mut streams = Vec::with_capacity(taken);
         for stream in appends.iter().flat_map(|waiting| &waiting.append.streams).map(|of_stream| &of_stream.stream) {
@@ -298,6 +322,28 @@ mod tests {
             key: Key::unique(),
             streams: vec![StreamAppend { stream, expected_version: 0, lineage, events: vec![event] }],
         }
+    }
+
+    #[tokio::test]
+    async fn among_busy_writers_a_lane_waits_a_moment_for_more() {
+        let queue = Queue::new(100);
+        let mut submitted = Vec::new();
+        let mut next = async |appends: usize| {
+            let ids = submitted.len()..submitted.len() + appends;
+            submitted.extend(ids.map(|id| queue.submit(append(&queue, id)).expect("there is room")));
+            let waits = queue.state.lock().gather_until().is_some();
+            let (taken, streams) = queue.take().await.expect("it is open").into_parts();
+            assert_eq!(taken.len(), appends);
+            queue.release(streams);
+            waits
+        };
+        assert!(!next(1).await);
+        assert!(!next(1).await, "it is alone");
+        assert!(!next(SEVERAL).await, "as large as the last, and more");
+        let from = Instant::now();
+        assert!(next(1).await, "there were several");
+        assert!(from.elapsed() >= GATHER.mul_f64(0.5), "from when the last was taken");
+        assert!(!next(1).await, "there was one");
     }
 
     #[tokio::test]
