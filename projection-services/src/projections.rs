@@ -1,7 +1,7 @@
 //! Every projection there is: one line each.
 
-mod orders;
-mod products;
+pub mod orders;
+pub mod products;
 
 use crate::runtime::Projection;
 use std::sync::Arc;

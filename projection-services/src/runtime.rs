@@ -1,22 +1,32 @@
-//! What every projection needs: the log's events in order and each once, batches, checkpoints, and a worker that neither
-//! dies nor lies silently.
+//! What every projection needs: the log's events in order and each once, batches, checkpoints, generations, and workers that
+//! neither die nor lie silently.
 //!
 //! - [`source`]: the events, from the KONTOR stream, and from the log wherever the stream has a hole.
-//! - [`delivery`]: an event on its way, undecoded; [`window`]: the latest of them, shared by the workers of a process.
+//! - [`delivery`]: an event on its way, undecoded; `window`: the latest of them, shared by the workers of a process.
 //! - [`projection`]: what a projection must say of itself.
-//! - [`checkpoint`]: how far it has come, and who has brought it there.
-//! - [`worker`]: keeps one projection.
+//! - [`store`]: where its rows are.
+//! - [`generation`]: each complete build of it; [`switch`]: which one queries see.
+//! - [`lease`]: who writes a generation; [`lanes`]: what may be written at the same time, and how far that has come.
+//! - [`applier`]: applies events to a generation.
+//! - [`worker`]: keeps one generation; `watcher`: has a worker for each one that needs one.
 //! - [`metrics`]: what is measured of them.
 
-pub mod checkpoint;
+pub mod applier;
 pub mod delivery;
+pub mod generation;
+pub mod lanes;
+pub mod lease;
 pub mod metrics;
 pub mod projection;
 pub mod source;
+pub mod store;
 mod stream;
+pub mod switch;
+pub(crate) mod watcher;
 mod window;
 pub mod worker;
 
+pub use applier::Kept;
 pub use projection::{ApplyError, Event, Projection};
 pub use source::Source;
-pub use worker::Worker;
+pub use store::postgres::{PostgresProjection, PostgresStore};

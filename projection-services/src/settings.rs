@@ -27,9 +27,11 @@ pub struct ProjectionsSettings {
     pub batch_bytes_max: usize,
     /// After this long without news from the stream the log itself is asked, in milliseconds. From 10 to 60,000.
     pub silence_ms: u64,
-    /// A worker that was overtaken by another takes over when that one has not moved for this long although there are
-    /// events to apply, in milliseconds. At least 100.
-    pub takeover_after_ms: u64,
+    /// Transactions at the same time of one generation that has much to catch up with. From 1 to 8.
+    pub writers_max: usize,
+    /// How long a worker that says nothing keeps its projection to itself, in milliseconds: then one that stands by takes
+    /// over. At least 500.
+    pub lease_ms: u64,
 }
 
 impl Default for ProjectionsSettings {
@@ -39,7 +41,8 @@ impl Default for ProjectionsSettings {
             batch_events_max: 5_000,
             batch_bytes_max: 8 << 20,
             silence_ms: 200,
-            takeover_after_ms: 5_000,
+            writers_max: 4,
+            lease_ms: 5_000,
         }
     }
 }
@@ -87,7 +90,8 @@ impl Check for ProjectionsSettings {
         between("batch_events_max", self.batch_events_max, 1, 100_000)?;
         at_least("batch_bytes_max", self.batch_bytes_max, 1)?;
         between("silence_ms", self.silence_ms, 10, 60_000)?;
-        at_least("takeover_after_ms", self.takeover_after_ms, 100)
+        between("writers_max", self.writers_max, 1, 8)?;
+        at_least("lease_ms", self.lease_ms, 500)
     }
 }
 

@@ -49,8 +49,8 @@ pub async fn tree(
         let rows = sqlx::query(
             "select coalesce(c.position, 0) as reached, t.category, t.name, t.slug, t.parent
              from (select 1) as always
-             left join projections.checkpoints c on c.projection = 'products'
-             left join projections.categories t on true
+             left join checkpoints c on c.projection = 'products'
+             left join categories t on true
              order by t.name, t.category",
         )
         .fetch_all(&**replica)

@@ -145,7 +145,7 @@ impl Positions {
 
 /// The positions of all read models.
 pub async fn all(replica: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
-    sqlx::query_as("select projection, position from projections.checkpoints").fetch_all(replica).await
+    sqlx::query_as("select projection, position from checkpoints").fetch_all(replica).await
 }
 
 /// One who waits, until dropped: also when the client goes away.

@@ -194,11 +194,11 @@ pub async fn one(
     let statement = format!(
         "select coalesce(c.position, 0) as reached, o.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'orders'
+         left join checkpoints c on c.projection = 'orders'
          left join (
              select {SUMMARY}, lines::text, breakdown::text, payment_id, captured_minor, refunded_minor, cancel_reason,
                  shipments::text, returns::text, contact::text, position as changed_at
-             from projections.orders where order_id = $1
+             from orders where order_id = $1
          ) o on true"
     );
     let find = async || {
@@ -270,10 +270,10 @@ pub async fn list(
     let statement = format!(
         "select coalesce(c.position, 0) as reached, o.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'orders'
+         left join checkpoints c on c.projection = 'orders'
          left join (
              select {SUMMARY}
-             from projections.orders
+             from orders
              where customer_id = $1 and (placed_at, order_id) < ($2, $3)
              order by placed_at desc, order_id desc limit $4
          ) o on true
@@ -310,8 +310,8 @@ async fn numbered(
     let statement = format!(
         "select coalesce(c.position, 0) as reached, o.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'orders'
-         left join (select {SUMMARY} from projections.orders where number = $1) o on true
+         left join checkpoints c on c.projection = 'orders'
+         left join (select {SUMMARY} from orders where number = $1) o on true
          order by o.placed_at desc, o.order_id desc"
     );
     let find = async || summaries(&sqlx::query(&statement).bind(&number).fetch_all(replica).await?);

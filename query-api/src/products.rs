@@ -103,7 +103,7 @@ const IN_LIST: &str = "p.sku, p.name, p.description, p.price_minor, p.currency, 
 /// The stock of all variants of the product `p` together. Most products have none: then nothing is looked for.
 const STOCK: &str = "left join lateral (
         select sum(s.on_hand)::bigint as on_hand, sum(s.available)::bigint as available
-        from projections.variants v join projections.products s on s.sku = v.sku
+        from variants v join products s on s.sku = v.sku
         where p.variants > 0 and v.product = p.sku
     ) v on true";
 
@@ -114,10 +114,10 @@ const IN_DETAIL: &str = "p.withdrawal_reason, p.tax_class, p.attributes::text as
 
 /// The variants of the product `p`, each with its stock.
 const VARIANTS: &str = "left join lateral (
-        select json_agg(json_build_object('sku', v.sku, 'options', v.options, 'prices', projections.price_list(v.prices),
+        select json_agg(json_build_object('sku', v.sku, 'options', v.options, 'prices', price_list(v.prices),
                 'on_hand', coalesce(s.on_hand, 0), 'available', coalesce(s.available, 0)) order by v.sku)::text as list,
             max(s.stock_position) as position, sum(s.on_hand)::bigint as on_hand, sum(s.available)::bigint as available
-        from projections.variants v left join projections.products s on s.sku = v.sku
+        from variants v left join products s on s.sku = v.sku
         where v.product = p.sku
     ) v on true";
 
@@ -231,8 +231,8 @@ async fn found_by(
     let statement = format!(
         "select coalesce(c.position, 0) as reached, {IN_LIST}, {IN_DETAIL}
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'products'
-         left join projections.products p on p.{column} = $1 and (not p.draft or $2)
+         left join checkpoints c on c.projection = 'products'
+         left join products p on p.{column} = $1 and (not p.draft or $2)
          {VARIANTS}"
     );
     let find = async || {
@@ -297,9 +297,9 @@ fn of_all() -> String {
     format!(
         "select coalesce(c.position, 0) as reached, true as is_there, p.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'products'
          left join (
-             select {IN_LIST} from projections.products p {STOCK}
+             select {IN_LIST} from products p {STOCK}
              where p.sku > $1 and p.name is not null and (not p.draft or $3) and $4::text is null
              order by p.sku limit $2
          ) p on true
@@ -311,16 +311,16 @@ fn of_all() -> String {
 fn of_category() -> String {
     format!(
         "with recursive below as (
-             select category from projections.categories where category = $4
+             select category from categories where category = $4
              union all
-             select t.category from projections.categories t join below b on t.parent = b.category
+             select t.category from categories t join below b on t.parent = b.category
          )
          select coalesce(c.position, 0) as reached, exists (select from below) as is_there, p.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'products'
          left join (
              select distinct on (p.sku) p.* from below cross join lateral (
-                 select {IN_LIST} from projections.product_categories m join projections.products p on p.sku = m.sku
+                 select {IN_LIST} from product_categories m join products p on p.sku = m.sku
                  {STOCK}
                  where m.category = below.category and m.sku > $1 and (not p.draft or $3)
                  order by m.sku limit $2
@@ -348,10 +348,10 @@ pub async fn in_full(
     let statement = format!(
         "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'products'
          left join (
              select {IN_LIST}, {IN_DETAIL} from (
-                 select * from projections.products where sku > $1 and name is not null order by sku limit $2
+                 select * from products where sku > $1 and name is not null order by sku limit $2
              ) p {VARIANTS}
          ) p on true
          order by p.sku"

@@ -17,6 +17,8 @@ pub fn connect(url: &SecretUrl, settings: &ReplicaSettings) -> sqlx::Result<PgPo
     let options: PgConnectOptions = url.expose().parse()?;
     let options = options.application_name("kontor-query").options([
         ("default_transaction_read_only", "on".to_owned()),
+        // What queries see; the schema of one generation in its place shows them that.
+        ("search_path", "projections".to_owned()),
         ("statement_timeout", format!("{}ms", settings.statement_timeout_ms)),
     ]);
     Ok(PgPoolOptions::new()
@@ -74,7 +76,7 @@ impl Watch {
             "select case when not pg_is_in_recovery() or pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
                  else coalesce(extract(epoch from now() - pg_last_xact_replay_timestamp()), 0) end::float8,
                  not pg_is_in_recovery() or exists (select from pg_stat_wal_receiver),
-                 (select count(*) from projections.checkpoints)",
+                 (select count(*) from checkpoints)",
         )
         .fetch_one(&self.replica)
         .await?;

@@ -90,21 +90,21 @@ fn statement(sold_under: &str, cancelled_under: &str) -> String {
         "with sold as (
              select {sold_under} as key, currency, count(*) as orders, sum(order_lines) as order_lines,
                  sum(units) as units, sum(total_minor) as minor
-             from projections.orders where status <> 'cancelled' group by 1, 2
+             from orders where status <> 'cancelled' group by 1, 2
          ), cancelled as (
              select key, currency, count(*) as cancellations, sum(lines) as lines, sum(units) as units,
                  sum(total_minor) as minor
              from (
                  select {cancelled_under} as key, currency, order_lines as lines, units, total_minor
-                 from projections.orders where status = 'cancelled'
+                 from orders where status = 'cancelled'
                  union all
                  select {cancelled_under}, currency, cancellation_lines, units, total_minor
-                 from projections.cancellations
+                 from cancellations
              ) as each_cancellation group by 1, 2
          )
          select coalesce(c.position, 0) as reached, r.*
          from (select 1) as always
-         left join projections.checkpoints c on c.projection = 'orders'
+         left join checkpoints c on c.projection = 'orders'
          left join (
              select key collate \"C\" as key, currency, coalesce(s.orders, 0) as orders,
                  coalesce(s.order_lines, 0)::bigint as order_lines, coalesce(s.units, 0)::bigint as units,

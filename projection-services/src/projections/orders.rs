@@ -3,7 +3,8 @@
 
 mod standing;
 
-use crate::runtime::{ApplyError, Event, Projection};
+use crate::runtime::store::{Store, StoreOptions};
+use crate::runtime::{ApplyError, Event, PostgresProjection, PostgresStore, Projection};
 use cqrs_es::Aggregate;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use standing::Standing;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 pub struct Orders;
@@ -72,6 +74,16 @@ impl Projection for Orders {
         &[Order::TYPE, Cancellation::TYPE]
     }
 
+    fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {
+        PostgresStore::of(self, options)
+    }
+}
+
+impl PostgresProjection for Orders {
+    fn tables(&self) -> &'static str {
+        include_str!("../../tables/orders.sql")
+    }
+
     fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>> {
         async move {
             let changes = Changes::of(events);
@@ -102,7 +114,7 @@ async fn write_placed(view: &mut PgConnection, placed: &BTreeMap<OrderId, Placed
     let standings = || placed.values().map(|placed| &placed.standing);
     let checkouts = || orders().map(|order| order.checkout.as_deref());
     sqlx::query(
-        "insert into projections.orders (order_id, reference, customer_id, country, lines, order_lines, units,
+        "insert into orders (order_id, reference, customer_id, country, lines, order_lines, units,
              total_minor, currency, fulfilment, placed_at, number, due_minor, payment_id, breakdown, contact, status,
              cancelled_at, cancel_reason, captured_minor, refunded_minor, shipments, returns, position)
          select id, reference, customer_id, country, lines::json, line_count, units, total_minor, currency, fulfilment,
@@ -171,7 +183,7 @@ async fn write_booked(view: &mut PgConnection, booked: &BTreeMap<Uuid, (&Booked,
         total: cancellation.total,
     }));
     sqlx::query(
-        "insert into projections.cancellations (cancellation_id, reference, customer_id, country, lines,
+        "insert into cancellations (cancellation_id, reference, customer_id, country, lines,
              cancellation_lines, units, total_minor, currency, cancelled_at, position)
          select id, reference, customer_id, country, lines::json, line_count, units, total_minor, currency, cancelled_at,
              position

@@ -4,7 +4,8 @@
 mod categories;
 mod variants;
 
-use crate::runtime::{ApplyError, Event, Projection};
+use crate::runtime::store::{Store, StoreOptions};
+use crate::runtime::{ApplyError, Event, PostgresProjection, PostgresStore, Projection};
 use categories::{CategoryChanges, write_memberships};
 use cqrs_es::Aggregate;
 use futures::FutureExt;
@@ -17,6 +18,7 @@ use kontor_domain::{CategoryId, Money, Quantity, Sku, Slug, TaxClass};
 use kontor_event_schemas::Fact;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use variants::{Prices, VariantChanges, json};
 
 pub struct Products;
@@ -107,9 +109,9 @@ impl<'a> ProductChange<'a> {
             ProductEvent::Withdrawn { reason } => self.withdrawn = Some(reason),
             ProductEvent::VariantAdded { sku: variant, options } => variants.add(sku, variant, options),
             ProductEvent::VariantRemoved { sku: variant } => variants.remove(sku, variant),
-            ProductEvent::VariantPriced { sku: variant, price, .. } => variants.price(variant, *price),
+            ProductEvent::VariantPriced { sku: variant, price, .. } => variants.price(sku, variant, *price),
             ProductEvent::VariantPriceRemoved { sku: variant, previous } => {
-                variants.remove_price(variant, previous.currency);
+                variants.remove_price(sku, variant, previous.currency);
             }
             ProductEvent::SlugSet { slug, .. } => self.slug = Some(slug),
             ProductEvent::TaxClassSet { tax_class, .. } => self.tax_class = Some(tax_class),
@@ -149,6 +151,20 @@ impl Projection for Products {
 
     fn aggregate_types(&self) -> &'static [&'static str] {
         &[Product::TYPE, Stock::TYPE, CategoryTree::TYPE]
+    }
+
+    fn spanning(&self) -> &'static [&'static str] {
+        &[CategoryTree::TYPE] // A category that is removed is taken from the products in it.
+    }
+
+    fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {
+        PostgresStore::of(self, options)
+    }
+}
+
+impl PostgresProjection for Products {
+    fn tables(&self) -> &'static str {
+        include_str!("../../tables/products.sql")
     }
 
     fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>> {
@@ -205,7 +221,7 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
                  as c (sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
                      prices, categories, attributes, media, withdrawal_reason)
          ), updated as (
-             update projections.products as p set
+             update products as p set
                  name = coalesce(c.name, p.name),
                  description = case when c.name is null then p.description else c.description end,
                  price_minor = coalesce(c.price_minor, p.price_minor),
@@ -222,7 +238,7 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
                  product_position = c.position
              from c where p.sku = c.sku and p.product_position < c.position
          )
-         insert into projections.products (sku, name, description, price_minor, currency, withdrawn, product_position,
+         insert into products (sku, name, description, price_minor, currency, withdrawn, product_position,
              draft, slug, tax_class, prices, categories, attributes, media, withdrawal_reason)
          select sku, name, description, price_minor, currency, withdrawn, position, coalesce(draft, false), slug,
              coalesce(tax_class, 'standard'), prices, coalesce(categories, '{}'), coalesce(attributes, '{}'),
@@ -256,7 +272,7 @@ async fn write_stock(view: &mut PgConnection, changes: &BTreeMap<&Sku, StockChan
     let available: Vec<_> = changes.values().map(|change| units(change.available)).collect();
     let positions: Vec<_> = changes.values().map(|change| change.position).collect();
     let updated = sqlx::query(
-        "update projections.products as p
+        "update products as p
          set on_hand = coalesce(c.on_hand, p.on_hand), available = c.available, stock_position = c.position
          from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) as c (sku, on_hand, available, position)
          where p.sku = c.sku and p.stock_position < c.position",
@@ -272,7 +288,7 @@ async fn write_stock(view: &mut PgConnection, changes: &BTreeMap<&Sku, StockChan
     }
     // Stock of what has no row yet; its first event says what is on hand.
     sqlx::query(
-        "insert into projections.products (sku, on_hand, available, stock_position)
+        "insert into products (sku, on_hand, available, stock_position)
          select sku, coalesce(on_hand, 0), available, position
          from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) as c (sku, on_hand, available, position)
          on conflict (sku) do nothing",

@@ -36,7 +36,7 @@ impl SourceMetrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Of {
-    projection: &'static str,
+    projection: String,
 }
 
 /// The metrics of all projections; each takes its own with [`ProjectionMetrics::of`].
@@ -89,9 +89,9 @@ impl ProjectionsMetrics {
         }
     }
 
-    /// Those of one projection.
-    pub fn of(&self, projection: &'static str) -> ProjectionMetrics {
-        let of = &Of { projection };
+    /// Those of a projection, or of a generation that queries do not see, such as `orders_3`.
+    pub fn of(&self, projection: &str) -> ProjectionMetrics {
+        let of = &Of { projection: projection.to_owned() };
         ProjectionMetrics {
             position: self.position.get_or_create_owned(of),
             lag_events: self.lag_events.get_or_create_owned(of),
@@ -104,6 +104,20 @@ impl ProjectionsMetrics {
             visible_seconds: self.visible_seconds.get_or_create_owned(of),
             progress: Arc::new(Mutex::new(Utc::now())),
         }
+    }
+
+    /// There is no such generation any more, or it has become what queries see.
+    pub fn forget(&self, projection: &str) {
+        let of = &Of { projection: projection.to_owned() };
+        self.position.remove(of);
+        self.lag_events.remove(of);
+        self.lag_seconds.remove(of);
+        self.active.remove(of);
+        self.batches.remove(of);
+        self.events.remove(of);
+        self.errors.remove(of);
+        self.batch_seconds.remove(of);
+        self.visible_seconds.remove(of);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a projection must say of itself.
 
-use futures::future::BoxFuture;
+use super::store::{Store, StoreOptions};
 use kontor_event_schemas::Fact;
-use sqlx::PgConnection;
+use std::sync::Arc;
 
 /// An event as projections see it: decoded, with its place in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,20 +11,31 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// A rule that folds events into rows. Kept by one [`Worker`](super::Worker).
+/// A rule that folds events into rows. Where the rows are its store says, which wants a rule of its own kind, such as a
+/// [`PostgresProjection`](super::store::postgres::PostgresProjection).
 pub trait Projection: Send + Sync {
-    /// Names it in checkpoints, metrics and on the command line.
+    /// Names it in control tables, metrics and on the command line. Letters, digits and `-`.
     fn name(&self) -> &'static str;
+
+    /// Of its fold and its tables: goes up when either changes what is in the rows. Projectors of a release with a higher
+    /// version fill a new generation by themselves, and leave the old one to projectors of the old release.
+    fn version(&self) -> i32 {
+        1
+    }
 
     /// The aggregate types whose events it folds; others are passed over undecoded.
     fn aggregate_types(&self) -> &'static [&'static str];
 
-    /// Folds `events`, in the order of their positions, into the view. Runs in the transaction that also writes the
-    /// checkpoint, so it may be repeated after an error but never sees an event whose effect is already there.
-    fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>>;
+    /// Those of them whose events touch rows of other aggregates, too: a batch with such an event is not divided into lanes.
+    fn spanning(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Where its rows are kept.
+    fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store>;
 }
 
-/// Why a batch could not be applied; it is tried again.
+/// Why a batch could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     #[error(transparent)]

@@ -4,8 +4,10 @@ use crate::shop::{PATIENCE, Shop, eventually};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kontor_local::{Role, Tier, TierPlan, ports};
-use kontor_projection_services::projections;
-use kontor_projection_services::runtime::{ApplyError, Event, Projection};
+use kontor_projection_services::projections::orders::Orders;
+use kontor_projection_services::projections::products::Products;
+use kontor_projection_services::runtime::store::{Store, StoreOptions};
+use kontor_projection_services::runtime::{ApplyError, Event, PostgresProjection, PostgresStore, Projection};
 use sqlx::PgConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ async fn a_restart_goes_on_from_the_checkpoint() {
 
 /// A projection that, after it has written its rows, waits for leave before the checkpoint and they are committed.
 struct Held {
-    projection: Arc<dyn Projection>,
+    projection: Arc<dyn PostgresProjection>,
     written: Arc<Semaphore>,
     leave: Arc<Semaphore>,
 }
@@ -41,6 +43,20 @@ impl Projection for Held {
 
     fn aggregate_types(&self) -> &'static [&'static str] {
         self.projection.aggregate_types()
+    }
+
+    fn spanning(&self) -> &'static [&'static str] {
+        self.projection.spanning()
+    }
+
+    fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {
+        PostgresStore::of(self, options)
+    }
+}
+
+impl PostgresProjection for Held {
+    fn tables(&self) -> &'static str {
+        self.projection.tables()
     }
 
     fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>> {
@@ -60,7 +76,7 @@ fn held() -> (Vec<Arc<dyn Projection>>, Arc<Semaphore>, Arc<Semaphore>) {
     let hold = |projection| -> Arc<dyn Projection> {
         Arc::new(Held { projection, written: written.clone(), leave: leave.clone() })
     };
-    (projections::all().into_iter().map(hold).collect(), written, leave)
+    (vec![hold(Arc::new(Products)), hold(Arc::new(Orders))], written, leave)
 }
 
 /// Step 1: a batch has written its rows. Step 2: its connection dies before the commit. Step 3: neither rows nor checkpoint
@@ -108,7 +124,7 @@ fn plan(shop: &Shop, name: &str) -> TierPlan {
             setting("PROJECTIONS__URL", shop.servers.postgres().url(Role::Projector)),
             setting("NATS__URL", shop.servers.nats().url()),
             setting("OPS__BIND", format!("127.0.0.1:{ops_port}")),
-            setting("PROJECTIONS__TAKEOVER_AFTER_MS", "2000".to_owned()),
+            setting("PROJECTIONS__LEASE_MS", "2000".to_owned()),
         ],
         ops_port,
         log: shop.servers.folder().join(format!("{name}.log")),
@@ -135,43 +151,43 @@ async fn killed_again_and_again_it_ends_with_the_rows_of_the_log() {
     assert!(status.success(), "SIGTERM is a graceful end, not {status}: {}", tier.log_tail(10));
 }
 
-/// Two processes keep the same projections, which is one too many: one of them is overtaken and stands by.
+/// Two processes keep the same projections: one works, the other stands by and takes over as soon as the first has ended.
 #[tokio::test]
-async fn of_two_workers_one_is_fenced_and_takes_over_later() {
+async fn of_two_projectors_one_works_and_the_other_takes_over_at_once() {
     let mut shop = Shop::open().await;
     let (one, other) = (shop.projector().await, shop.projector().await);
     one.until_reading().await;
     other.until_reading().await;
-    let active = |projection: &str| {
-        one.of("kontor_projection_active", projection) + other.of("kontor_projection_active", projection)
-    };
-    eventually("both are at work", async || active("products") + active("orders") == 4.0).await;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(20) && (active("products") > 1.0 || active("orders") > 1.0) {
+    let total = |metric: &str, projection: &str| one.of(metric, projection) + other.of(metric, projection);
+    for _ in 0..10 {
         let positions = shop.trade(20).await;
         shop.publish(positions).await;
     }
     shop.until_caught_up().await;
     for projection in ["products", "orders"] {
-        assert_eq!(active(projection), 1.0, "one keeps {projection}, the other stands by");
-        let applied = one.of("kontor_projection_events_total", projection)
-            + other.of("kontor_projection_events_total", projection);
+        assert_eq!(total("kontor_projection_active", projection), 1.0, "one keeps {projection}, the other stands by");
+        let applied = total("kontor_projection_events_total", projection);
         assert_eq!(applied, shop.head().await as f64, "each event was applied by one of them");
     }
     eventually("standing by is no trouble", async || one.health.is_ready() && other.health.is_ready()).await;
 
     one.stop().await;
+    let stopped = Instant::now();
+    eventually("it has taken over", async || {
+        ["products", "orders"].iter().all(|name| other.of("kontor_projection_active", name) == 1.0)
+    })
+    .await;
+    assert!(stopped.elapsed() < Duration::from_millis(1_500), "not before the lease of 2 s ran out: {stopped:?}");
     let positions = shop.trade(50).await;
     shop.publish(positions).await;
     shop.until_caught_up().await;
-    assert_eq!(other.of("kontor_projection_active", "orders"), 1.0, "it has taken over");
     other.stop().await;
 }
 
-/// Step 1: a worker has written a batch and is paused before its commit. Step 2: another one begins, and waits for it at the
-/// checkpoint. Step 3: the first goes on and commits. Step 4: the second is fenced, and writes nothing of what it had in hand.
+/// Step 1: a worker has written a batch and hangs before its commit. Step 2: its lease runs out, but another one waits for what
+/// it has begun. Step 3: the first goes on and commits. Step 4: the second has taken the lease, and the first writes no more.
 #[tokio::test]
-async fn a_worker_that_is_overtaken_at_the_checkpoint_writes_nothing() {
+async fn a_worker_that_hangs_in_a_batch_is_waited_for_and_then_replaced() {
     let mut shop = Shop::open().await;
     let (projections, written, leave) = held();
     shop.trade(30).await; // Before it begins, so that it is one batch.
@@ -181,16 +197,47 @@ async fn a_worker_that_is_overtaken_at_the_checkpoint_writes_nothing() {
     let second = shop.projector().await;
     let waiting = "select count(*) from pg_stat_activity
          where application_name = 'kontor-projector' and wait_event_type = 'Lock'";
-    eventually("the second waits for the checkpoint", async || shop.sql(waiting).await == "2").await;
+    eventually("the second waits for what the first has begun", async || shop.sql(waiting).await == "2").await;
+    assert_eq!(second.of("kontor_projection_active", "orders"), 0.0);
 
     leave.add_permits(2);
     shop.until_caught_up().await;
-    eventually("the second stands by", async || {
-        ["products", "orders"].iter().all(|name| second.of("kontor_projection_active", name) == 0.0)
-    })
-    .await;
-    assert_eq!(second.of("kontor_projection_events_total", "products"), 0.0);
     leave.add_permits(1_000);
+    shop.trade(30).await;
+    shop.until_caught_up().await;
     first.stop().await;
+    second.stop().await;
+}
+
+/// Step 1: the process that keeps the projections is paused. Step 2: its leases run out, another process takes over and goes
+/// on. Step 3: the first wakes up, in the belief that it is still its turn. Step 4: it writes nothing: each event was applied
+/// once, and it stands by.
+#[tokio::test]
+async fn a_process_that_was_paused_and_replaced_writes_nothing() {
+    let mut shop = Shop::open().await;
+    let tier = Tier::start(&plan(&shop, "paused"), |_, _| {}).await.expect("it starts");
+    let positions = shop.trade(50).await;
+    shop.publish(positions).await;
+    shop.until_caught_up().await;
+    let fences = "select string_agg(fence::text, ' ' order by projection) from projections.generations";
+    let of_first = shop.sql(fences).await;
+
+    tier.signal(rustix::process::Signal::STOP);
+    let positions = shop.trade(50).await;
+    shop.publish(positions).await;
+    let second = shop.projector().await;
+    shop.until_caught_up().await;
+    let of_second = shop.sql(fences).await;
+    assert_ne!(of_first, of_second);
+
+    tier.signal(rustix::process::Signal::CONT);
+    let positions = shop.trade(50).await;
+    shop.publish(positions).await;
+    shop.until_caught_up().await;
+    for projection in ["products", "orders"] {
+        assert_eq!(second.of("kontor_projection_active", projection), 1.0);
+    }
+    assert_eq!(shop.sql(fences).await, of_second, "nobody has taken the leases back");
+    tier.stop().await;
     second.stop().await;
 }

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod crashes;
+mod generations;
 mod life;
 mod program;
 mod shop;

@@ -29,7 +29,7 @@ pub const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba90
 pub struct Shop {
     pub servers: Servers,
     pub jetstream: jetstream::Context,
-    /// As the role that owns everything.
+    /// As the role that writes the read models.
     pub database: PgPool,
     pub reader: LogReader,
     log: Arc<Log>,
@@ -44,7 +44,7 @@ impl Shop {
         MIGRATIONS.run(&mut options(Role::Migrator).connect().await.expect("it connects")).await.expect("they run");
         migrate(options(Role::Migrator)).await.expect("the migrations run");
         let database =
-            PgPoolOptions::new().max_connections(4).connect_with(options(Role::Migrator)).await.expect("it connects");
+            PgPoolOptions::new().max_connections(4).connect_with(options(Role::Projector)).await.expect("it connects");
         let log =
             Log::open(options(Role::Command), LogSettings::default(), Default::default()).await.expect("it opens");
         let jetstream = connect(&servers).await;
@@ -132,7 +132,7 @@ impl Shop {
     pub fn settings(&self) -> ProjectorSettings {
         let mut settings = ProjectorSettings::default();
         settings.projections.url = Some(self.servers.postgres().url(Role::Projector).parse().expect("a URL"));
-        settings.projections.takeover_after_ms = 2_000;
+        settings.projections.lease_ms = 2_000;
         settings.nats.url = self.servers.nats().url().parse().expect("a URL");
         settings
     }

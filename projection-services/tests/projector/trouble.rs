@@ -12,8 +12,8 @@ async fn a_read_model_of_a_log_that_lost_commits_is_not_continued() {
     shop.until_caught_up().await;
     projector.stop().await;
 
-    shop.sql("update projections.checkpoints set event_id = gen_random_uuid() where projection = 'products'").await;
-    shop.sql("update projections.checkpoints set position = position + 5 where projection = 'orders'").await;
+    shop.sql("update projections.generations set event_id = gen_random_uuid() where projection = 'products'").await;
+    shop.sql("update projections.generations set position = position + 5 where projection = 'orders'").await;
     let projector = shop.projector().await;
     projector
         .until_reported(&format!(
@@ -65,13 +65,13 @@ async fn a_passing_error_is_retried_until_it_has_passed() {
     let projector = shop.projector().await;
     shop.trade(40).await;
     shop.until_caught_up().await;
-    shop.sql("revoke insert, update on projections.orders, projections.cancellations from kontor_projector").await;
+    shop.sql("revoke insert, update on orders_1.orders, orders_1.cancellations from kontor_projector").await;
     shop.trade(40).await;
     projector
         .until_reported("projection orders: not ok for 0 s: error returned from database: permission denied")
         .await;
     shop.until_at("products", shop.head().await).await;
-    shop.sql("grant insert, update on projections.orders, projections.cancellations to kontor_projector").await;
+    shop.sql("grant insert, update on orders_1.orders, orders_1.cancellations to kontor_projector").await;
     shop.until_caught_up().await;
     eventually("it is ready again", async || projector.health.is_ready()).await;
     projector.stop().await;
@@ -90,7 +90,7 @@ async fn a_new_epoch_of_the_same_log_is_followed() {
     let positions = shop.trade_in_new_epoch(40).await;
     shop.publish(positions).await;
     shop.until_caught_up().await;
-    let epochs: Vec<i64> = sqlx::query_scalar("select log_epoch from projections.checkpoints")
+    let epochs: Vec<i64> = sqlx::query_scalar("select log_epoch from projections.generations")
         .fetch_all(&shop.database)
         .await
         .expect("the checkpoints can be read");

@@ -3,13 +3,15 @@
 use kontor_event_store::MIGRATIONS;
 use kontor_identity::Role as Caller;
 use kontor_local::{Need, Role, Servers};
-use kontor_projection_services::migrate;
+use kontor_projection_services::runtime::store::StoreOptions;
+use kontor_projection_services::runtime::{Kept, switch};
+use kontor_projection_services::{migrate, projections};
 use kontor_query_api::{QuerySettings, Service};
 use kontor_telemetry::{Health, Metrics};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgPool};
 use std::time::{Duration, Instant};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,6 +65,7 @@ impl Api {
         let options: PgConnectOptions = servers.postgres().url(Role::Migrator).parse().expect("a URL");
         MIGRATIONS.run(&mut options.connect().await.expect("it connects")).await.expect("they run");
         migrate(options.clone()).await.expect("the migrations run");
+        make_read_models(servers.postgres().url(Role::Projector).parse().expect("a URL")).await;
         kontor_privacy::migrate(options).await.expect("the keys have their table");
         let mut settings = QuerySettings::default();
         settings.replica.url = Some(servers.replica().url(Role::Query).parse().expect("a URL"));
@@ -149,12 +152,20 @@ pub fn client(token: Option<&str>) -> reqwest::Client {
     client.build().expect("a client")
 }
 
+/// The tables of each read model, empty, as a projector makes them.
+async fn make_read_models(options: PgConnectOptions) {
+    let control = PgPool::connect_with(options.clone()).await.expect("it connects");
+    let stores = StoreOptions { postgres: options, writers_max: 1 };
+    for projection in projections::all() {
+        switch::ensure(&control, &Kept::new(projection, &stores)).await.expect("it is made");
+    }
+}
+
 /// SQL that moves the checkpoint of a projection.
 pub fn checkpoint(projection: &str, position: i64) -> String {
     format!(
-        "insert into projections.checkpoints (projection, position, event_id, log_epoch, worker)
-         values ('{projection}', {position}, gen_random_uuid(), 1, gen_random_uuid())
-         on conflict (projection) do update set position = excluded.position;"
+        "update projections.generations set position = {position}, event_id = gen_random_uuid()
+         where projection = '{projection}';"
     )
 }
 

@@ -225,7 +225,7 @@ pub(super) async fn read<'a>(
     let rows: Vec<StandingRow> = sqlx::query_as(
         "select order_id, status, cancelled_at, cancel_reason, captured_minor, refunded_minor, shipments::text,
              returns::text, position
-         from projections.orders where order_id = any($1)",
+         from orders where order_id = any($1)",
     )
     .bind(&ids)
     .fetch_all(view)
@@ -240,7 +240,7 @@ pub(super) async fn read<'a>(
 pub(super) async fn write(view: &mut PgConnection, changed: &BTreeMap<OrderId, Standing>) -> sqlx::Result<()> {
     let standings = || changed.values();
     sqlx::query(
-        "update projections.orders as o
+        "update orders as o
          set status = c.status, cancelled_at = c.cancelled_at, cancel_reason = c.cancel_reason,
              captured_minor = c.captured_minor, refunded_minor = c.refunded_minor, shipments = c.shipments::json,
              returns = c.returns::json, position = c.position

@@ -61,11 +61,11 @@ impl<'a> CategoryChanges<'a> {
                  select * from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::text[])
                      as c (category, name, slug, moved, parent)
              ), updated as (
-                 update projections.categories as t set name = coalesce(c.name, t.name),
+                 update categories as t set name = coalesce(c.name, t.name),
                      slug = coalesce(c.slug, t.slug), parent = case when c.moved then c.parent else t.parent end
                  from changes c where t.category = c.category returning t.category
              )
-             insert into projections.categories (category, name, slug, parent)
+             insert into categories (category, name, slug, parent)
              select category, name, slug, parent from changes where category not in (select category from updated)",
         )
         .bind(ids)
@@ -84,11 +84,11 @@ impl<'a> CategoryChanges<'a> {
         // A product in several of them loses them all in one update, at the position of the last.
         sqlx::query(
             "with left_by as (
-                 delete from projections.product_categories m
+                 delete from product_categories m
                  using unnest($1::text[], $2::bigint[]) as g (category, position)
                  where m.category = g.category returning m.sku, g.position
              )
-             update projections.products as p
+             update products as p
              set categories = array(select c from unnest(p.categories) with ordinality u (c, n)
                                     where c <> all($1) order by n),
                  category_position = l.position
@@ -98,7 +98,7 @@ impl<'a> CategoryChanges<'a> {
         .bind(positions)
         .execute(&mut *view)
         .await?;
-        sqlx::query("delete from projections.categories where category = any($1)").bind(gone).execute(view).await?;
+        sqlx::query("delete from categories where category = any($1)").bind(gone).execute(view).await?;
         Ok(())
     }
 }
@@ -119,12 +119,9 @@ pub async fn write_memberships(
     if skus.is_empty() {
         return Ok(());
     }
-    sqlx::query("delete from projections.product_categories where sku = any($1)")
-        .bind(skus)
-        .execute(&mut *view)
-        .await?;
+    sqlx::query("delete from product_categories where sku = any($1)").bind(skus).execute(&mut *view).await?;
     sqlx::query(
-        "insert into projections.product_categories (category, sku)
+        "insert into product_categories (category, sku)
          select * from unnest($1::text[], $2::text[]) order by 1, 2",
     )
     .bind(categories)

@@ -13,7 +13,6 @@ pub type Prices = BTreeMap<String, i64>;
 pub enum VariantChange<'a> {
     /// It is this now, whatever it was.
     Is {
-        product: &'a Sku,
         options: &'a Options,
         prices: Prices,
     },
@@ -25,7 +24,8 @@ pub enum VariantChange<'a> {
 /// What a batch changes of variants. Sorted, so that rows are locked and written in the order of the index.
 #[derive(Debug, Default, PartialEq)]
 pub struct VariantChanges<'a> {
-    variants: BTreeMap<&'a Sku, VariantChange<'a>>,
+    /// By product and SKU.
+    variants: BTreeMap<(&'a Sku, &'a Sku), VariantChange<'a>>,
     /// Whose number of variants has changed.
     products: Vec<&'a Sku>,
 }
@@ -33,25 +33,25 @@ pub struct VariantChanges<'a> {
 impl<'a> VariantChanges<'a> {
     pub fn add(&mut self, product: &'a Sku, sku: &'a Sku, options: &'a Options) {
         self.products.push(product);
-        self.variants.insert(sku, VariantChange::Is { product, options, prices: Prices::new() });
+        self.variants.insert((product, sku), VariantChange::Is { options, prices: Prices::new() });
     }
 
     pub fn remove(&mut self, product: &'a Sku, sku: &'a Sku) {
         self.products.push(product);
-        self.variants.insert(sku, VariantChange::Gone);
+        self.variants.insert((product, sku), VariantChange::Gone);
     }
 
-    pub fn price(&mut self, sku: &'a Sku, price: Money) {
+    pub fn price(&mut self, product: &'a Sku, sku: &'a Sku, price: Money) {
         let currency = price.currency.to_string();
-        match self.variants.entry(sku).or_insert_with(|| VariantChange::Costs(BTreeMap::new())) {
+        match self.variants.entry((product, sku)).or_insert_with(|| VariantChange::Costs(BTreeMap::new())) {
             VariantChange::Is { prices, .. } => drop(prices.insert(currency, price.amount_minor)),
             VariantChange::Costs(prices) => drop(prices.insert(currency, Some(price.amount_minor))),
             VariantChange::Gone => {} // What is not there is not priced.
         }
     }
 
-    pub fn remove_price(&mut self, sku: &'a Sku, currency: Currency) {
-        match self.variants.entry(sku).or_insert_with(|| VariantChange::Costs(BTreeMap::new())) {
+    pub fn remove_price(&mut self, product: &'a Sku, sku: &'a Sku, currency: Currency) {
+        match self.variants.entry((product, sku)).or_insert_with(|| VariantChange::Costs(BTreeMap::new())) {
             VariantChange::Is { prices, .. } => drop(prices.remove(currency.code())),
             VariantChange::Costs(prices) => drop(prices.insert(currency.to_string(), None)),
             VariantChange::Gone => {}
@@ -62,49 +62,52 @@ impl<'a> VariantChanges<'a> {
         if self.variants.is_empty() {
             return Ok(());
         }
-        let (mut gone, mut priced, mut there) = (Vec::new(), (Vec::new(), Vec::new()), [const { Vec::new() }; 4]);
-        for (sku, change) in &self.variants {
+        let (mut gone, mut priced, mut there) =
+            ([const { Vec::new() }; 2], [const { Vec::new() }; 3], [const { Vec::new() }; 4]);
+        fn add<const N: usize>(columns: &mut [Vec<String>; N], row: [String; N]) {
+            columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+        }
+        for ((product, sku), change) in &self.variants {
+            let (product, sku) = (product.to_string(), sku.to_string());
             match change {
-                VariantChange::Gone => gone.push(sku.as_str()),
-                VariantChange::Costs(prices) => {
-                    priced.0.push(sku.as_str());
-                    priced.1.push(json(prices));
-                }
-                VariantChange::Is { product, options, prices } => {
-                    for (column, value) in
-                        there.iter_mut().zip([sku.to_string(), product.to_string(), json(options), json(prices)])
-                    {
-                        column.push(value);
-                    }
-                }
+                VariantChange::Gone => add(&mut gone, [product, sku]),
+                VariantChange::Costs(prices) => add(&mut priced, [product, sku, json(prices)]),
+                VariantChange::Is { options, prices } => add(&mut there, [product, sku, json(options), json(prices)]),
             }
         }
-        sqlx::query("delete from projections.variants where sku = any($1)").bind(gone).execute(&mut *view).await?;
+        let [products, skus] = gone;
+        sqlx::query("delete from variants where (product, sku) in (select * from unnest($1::text[], $2::text[]))")
+            .bind(products)
+            .bind(skus)
+            .execute(&mut *view)
+            .await?;
+        let [products, skus, prices] = priced;
         sqlx::query(
-            "update projections.variants as v set prices = jsonb_strip_nulls(v.prices || c.prices::jsonb)
-             from unnest($1::text[], $2::text[]) as c (sku, prices) where v.sku = c.sku",
+            "update variants as v set prices = jsonb_strip_nulls(v.prices || c.prices::jsonb)
+             from unnest($1::text[], $2::text[], $3::text[]) as c (product, sku, prices)
+             where v.product = c.product and v.sku = c.sku",
         )
-        .bind(priced.0)
-        .bind(priced.1)
+        .bind(products)
+        .bind(skus)
+        .bind(prices)
         .execute(&mut *view)
         .await?;
-        let [skus, products, options, prices] = there;
+        let [products, skus, options, prices] = there;
         sqlx::query(
-            "insert into projections.variants (sku, product, options, prices)
-             select sku, product, options::json, prices::jsonb
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as c (sku, product, options, prices)
-             on conflict (sku) do update
-             set product = excluded.product, options = excluded.options, prices = excluded.prices",
+            "insert into variants (product, sku, options, prices)
+             select product, sku, options::json, prices::jsonb
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as c (product, sku, options, prices)
+             on conflict (product, sku) do update set options = excluded.options, prices = excluded.prices",
         )
-        .bind(skus)
         .bind(products)
+        .bind(skus)
         .bind(options)
         .bind(prices)
         .execute(&mut *view)
         .await?;
         sqlx::query(
-            "update projections.products as p
-             set variants = (select count(*) from projections.variants v where v.product = p.sku)
+            "update products as p
+             set variants = (select count(*) from variants v where v.product = p.sku)
              where p.sku = any($1)",
         )
         .bind(self.products.iter().map(|sku| sku.as_str()).collect::<Vec<_>>())

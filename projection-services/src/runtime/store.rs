@@ -1,0 +1,105 @@
+//! Where the rows of a projection are: one small trait, one file a store.
+//!
+//! What generations there are, who writes them and how far they have come is in Postgres for all stores. A store whose rows
+//! cannot be written in one transaction with that keeps checkpoint and fence beside its rows, and Postgres a copy.
+
+pub mod postgres;
+
+use super::generation::Generation;
+use super::lanes::{LANES, Mark, Progress};
+use super::lease::Lease;
+use super::projection::{ApplyError, Event};
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+use std::ops::Range;
+
+/// What stores are reached with.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The primary, for role `kontor_projector`.
+    pub postgres: PgConnectOptions,
+    /// Transactions at the same time of one generation.
+    pub writers_max: usize,
+}
+
+/// Keeps the rows of one projection, generation by generation. Whoever calls it sees to it that one at a time makes, shows or
+/// drops generations.
+pub trait Store: Send + Sync {
+    /// `postgres`
+    fn kind(&self) -> &'static str;
+
+    /// Makes room for a generation. `control` is in the transaction that books it.
+    fn create<'a>(
+        &'a self,
+        control: &'a mut PgConnection,
+        generation: &'a Generation,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Opens a generation for the holder of its lease. Whoever held an earlier one writes nothing any more when this returns.
+    fn open<'a>(
+        &'a self,
+        generation: &'a Generation,
+        lease: &'a Lease,
+    ) -> BoxFuture<'a, Result<Box<dyn Writer>, StoreError>>;
+
+    /// Shows a generation to queries, and not `before`, from the commit of the transaction on that `control` is in.
+    fn show<'a>(
+        &'a self,
+        control: &'a mut PgConnection,
+        generation: &'a Generation,
+        before: Option<&'a Generation>,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Removes the rows of a generation that nobody is shown. `control` is in the transaction that forgets it.
+    fn remove<'a>(
+        &'a self,
+        control: &'a mut PgConnection,
+        generation: &'a Generation,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Writes one generation, under one lease.
+pub trait Writer: Send + Sync {
+    /// How far the generation had come when it was opened.
+    fn progress(&self) -> Progress;
+
+    /// Writes rows and checkpoint, both or neither, if the lease is still held.
+    fn write<'a>(&'a self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// What one transaction writes.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// The lanes that it moves.
+    pub lanes: Range<usize>,
+    /// Where the generation is before the batch.
+    pub from: i64,
+    /// Where these lanes are after it.
+    pub to: Mark,
+    /// Of these lanes only, each once, in order.
+    pub events: &'a [Event],
+}
+
+impl Batch<'_> {
+    /// Whether the generation as a whole is at `to` afterwards.
+    pub fn moves_all(&self) -> bool {
+        self.lanes == (0..LANES)
+    }
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written.
+    #[error("the lease is another's")]
+    Fenced,
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::Apply(error.into())
+    }
+}

@@ -1,0 +1,292 @@
+//! Rows in Postgres: a schema for each generation, and views of the live one in schema `projections`.
+
+use super::{Batch, Store, StoreError, StoreOptions, Writer};
+use crate::runtime::generation::Generation;
+use crate::runtime::lanes::{Mark, Progress};
+use crate::runtime::lease::Lease;
+use crate::runtime::projection::{ApplyError, Event, Projection};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Executor, FromRow, PgConnection, PgPool};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A projection whose rows are in Postgres.
+pub trait PostgresProjection: Projection {
+    /// SQL that makes its tables. Names are unqualified, and no other projection's: they become those of views that queries
+    /// see. Each table has a primary key.
+    fn tables(&self) -> &'static str;
+
+    /// Folds `events`, in the order of their positions, into the tables, which `view` finds by their names alone. Runs in the
+    /// transaction that also writes the checkpoint, so it may be repeated after an error but never sees an event whose effect
+    /// is already there. Beside it may run another with events of other aggregates.
+    fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>>;
+}
+
+/// Keeps one projection in Postgres.
+pub struct PostgresStore {
+    projection: Arc<dyn PostgresProjection>,
+    options: PgConnectOptions,
+    writers_max: usize,
+    /// A pool for each generation that was opened, with its search path.
+    pools: Mutex<HashMap<String, PgPool>>,
+}
+
+impl PostgresStore {
+    pub fn of(projection: Arc<dyn PostgresProjection>, options: &StoreOptions) -> Arc<dyn Store> {
+        let StoreOptions { postgres, writers_max } = options.clone();
+        Arc::new(PostgresStore { projection, options: postgres, writers_max, pools: Mutex::default() })
+    }
+
+    fn pool(&self, generation: &Generation) -> PgPool {
+        let schema = generation.to_string();
+        let connect = || {
+            let options = self.options.clone().options([
+                ("search_path", schema.as_str()),
+                // Rows are found by their keys. A plan made while a table was small would go on reading all of it for each
+                // batch.
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+            ]);
+            PgPoolOptions::new()
+                .max_connections(self.writers_max as u32)
+                .acquire_timeout(Duration::from_secs(10))
+                .test_before_acquire(false) // A round trip for each batch otherwise; a dead connection is seen by its error.
+                .connect_lazy_with(options)
+        };
+        self.pools.lock().entry(schema.clone()).or_insert_with(connect).clone()
+    }
+}
+
+/// Who may read what projectors write.
+const READERS: &str = "kontor_query, kontor_auditor";
+
+impl Store for PostgresStore {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn create<'a>(
+        &'a self,
+        control: &'a mut PgConnection,
+        generation: &'a Generation,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let Generation { projection, generation: number, .. } = generation;
+            let tables = self.projection.tables();
+            let statements = format!(
+                "create schema {generation};
+                 grant usage on schema {generation} to {READERS};
+                 set local search_path = {generation};
+                 {tables}
+                 create view checkpoints as select projection, position from projections.generations
+                     where projection = '{projection}' and generation = {number};
+                 grant select on all tables in schema {generation} to {READERS};
+                 set local search_path to default"
+            );
+            control.execute(statements.as_str()).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        generation: &'a Generation,
+        lease: &'a Lease,
+    ) -> BoxFuture<'a, Result<Box<dyn Writer>, StoreError>> {
+        async move {
+            let pool = self.pool(generation);
+            let mark =
+                Mark { position: generation.position, event_id: generation.event_id, log_epoch: generation.log_epoch };
+            let mut progress = Progress { mark, ..Progress::default() };
+            let lanes: Vec<LaneRow> = sqlx::query_as(
+                "select lane, position, event_id from projections.lanes
+                 where projection = $1 and generation = $2 and position > $3",
+            )
+            .bind(&generation.projection)
+            .bind(generation.generation)
+            .bind(mark.position)
+            .fetch_all(&pool)
+            .await?;
+            for LaneRow { lane, position, event_id } in lanes {
+                let ahead = progress.ahead.get_mut(usize::try_from(lane).unwrap_or(usize::MAX)).ok_or_else(|| {
+                    ApplyError::Contradiction(format!("{generation} has a lane {lane}, which this release has not"))
+                })?;
+                *ahead = Mark { position, event_id: Some(event_id), log_epoch: mark.log_epoch };
+            }
+            let projection = self.projection.clone();
+            Ok(Box::new(PostgresWriter { projection, pool, lease: lease.clone(), progress }) as Box<dyn Writer>)
+        }
+        .boxed()
+    }
+
+    fn show<'a>(
+        &'a self,
+        control: &'a mut PgConnection,
+        generation: &'a Generation,
+        before: Option<&'a Generation>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            // A view with other columns cannot be replaced, and is made anew: plans that queries have kept notice either.
+            let statements = format!(
+                "do $$
+                 declare
+                     name text;
+                 begin
+                     for name in select relname from pg_class
+                         where relnamespace = '{generation}'::regnamespace and relkind = 'r' order by relname
+                     loop
+                         begin
+                             execute format('create or replace view projections.%I as select * from {generation}.%I',
+                                 name, name);
+                         exception when invalid_table_definition then
+                             execute format('drop view projections.%I', name);
+                             execute format('create view projections.%I as select * from {generation}.%I', name, name);
+                         end;
+                         execute format('grant select on projections.%I to {READERS}', name);
+                     end loop;
+                 end $$"
+            );
+            control.execute(statements.as_str()).await?;
+            let Some(before) = before else { return Ok(()) };
+            let statements = format!(
+                "do $$
+                 declare
+                     name text;
+                 begin
+                     for name in select relname from pg_class o
+                         where relnamespace = to_regnamespace('{before}') and relkind = 'r' and not exists (
+                             select from pg_class where relnamespace = '{generation}'::regnamespace and relname = o.relname
+                         )
+                     loop
+                         execute format('drop view if exists projections.%I', name);
+                     end loop;
+                 end $$"
+            );
+            control.execute(statements.as_str()).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn remove<'a>(
+        &'a self,
+        control: &'a mut PgConnection,
+        generation: &'a Generation,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            control.execute(format!("drop schema if exists {generation} cascade").as_str()).await?;
+            let pool = self.pools.lock().remove(&generation.to_string());
+            if let Some(pool) = pool {
+                pool.close().await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+#[derive(FromRow)]
+struct LaneRow {
+    lane: i16,
+    position: i64,
+    event_id: Uuid,
+}
+
+struct PostgresWriter {
+    projection: Arc<dyn PostgresProjection>,
+    pool: PgPool,
+    lease: Lease,
+    progress: Progress,
+}
+
+impl Writer for PostgresWriter {
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn write<'a>(&'a self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            if batch.events.is_empty() && batch.moves_all() {
+                // One statement is a transaction by itself.
+                return match self.move_all(&mut *self.pool.acquire().await?, batch).await? {
+                    true => Ok(()),
+                    false => Err(StoreError::Fenced),
+                };
+            }
+            let mut view = self.pool.begin().await?;
+            let moved = match batch.moves_all() {
+                true => self.move_all(&mut view, batch).await?,
+                false => self.move_lanes(&mut view, batch).await?,
+            };
+            if !moved {
+                view.rollback().await?;
+                return Err(StoreError::Fenced);
+            }
+            if !batch.events.is_empty() {
+                self.projection.apply(&mut view, batch.events).await?;
+            }
+            view.commit().await?;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl PostgresWriter {
+    /// Moves the generation, and renews the lease: before the rows are written, so that the row stays locked until the commit,
+    /// and whoever wants to take the lease waits here. `false`: it is another's.
+    async fn move_all(&self, view: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<bool> {
+        let Lease { projection, generation, fence, lasts, .. } = &self.lease;
+        let moved = sqlx::query(
+            "update projections.generations
+             set position = $5, event_id = $6, log_epoch = $7, written_at = now(),
+                 lease_until = clock_timestamp() + make_interval(secs => $8)
+             where projection = $1 and generation = $2 and fence = $3 and position = $4",
+        )
+        .bind(projection)
+        .bind(generation)
+        .bind(fence)
+        .bind(batch.from)
+        .bind(batch.to.position)
+        .bind(batch.to.event_id)
+        .bind(batch.to.log_epoch)
+        .bind(lasts.as_secs_f64())
+        .execute(view)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// Moves some lanes. The lock on the generation is shared with the transactions of the other lanes, and keeps out whoever
+    /// wants to take the lease.
+    async fn move_lanes(&self, view: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<bool> {
+        let Lease { projection, generation, fence, .. } = &self.lease;
+        let lanes: Vec<i16> = batch.lanes.clone().map(|lane| lane as i16).collect();
+        let moved = sqlx::query(
+            "with held as (
+                 select projection, generation from projections.generations
+                 where projection = $1 and generation = $2 and fence = $3 and position = $4 for share
+             )
+             insert into projections.lanes (projection, generation, lane, position, event_id)
+             select projection, generation, lane, $6, $7 from held cross join unnest($5::smallint[]) as l (lane)
+             on conflict (projection, generation, lane) do update
+             set position = excluded.position, event_id = excluded.event_id",
+        )
+        .bind(projection)
+        .bind(generation)
+        .bind(fence)
+        .bind(batch.from)
+        .bind(&lanes)
+        .bind(batch.to.position)
+        .bind(batch.to.event_id)
+        .execute(view)
+        .await?;
+        Ok(moved.rows_affected() == lanes.len() as u64)
+    }
+}
