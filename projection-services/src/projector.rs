@@ -5,7 +5,7 @@ use crate::runtime::metrics::{ProjectionsMetrics, SourceMetrics};
 use crate::runtime::source::SourcePlan;
 use crate::runtime::store::StoreOptions;
 use crate::runtime::watcher::Watcher;
-use crate::runtime::{Kept, Projection, Source};
+use crate::runtime::{Kept, Means, Projection, Source};
 use crate::settings::ProjectorSettings;
 use kontor_event_schemas::upcast;
 use kontor_event_store::LogReader;
@@ -75,10 +75,9 @@ impl Projector {
             (Kept::new(projection, &stores), check)
         });
         let watcher = Watcher {
-            control: control.clone(),
+            means: Means { control: control.clone(), log, writers_max: settings.projections.writers_max },
             kept: kept.collect(),
             source,
-            log,
             settings: settings.projections.clone(),
             metrics: ProjectionsMetrics::new(metrics),
             tasks: tasks.clone(),

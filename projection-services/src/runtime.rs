@@ -7,11 +7,12 @@
 //! - [`store`]: where its rows are.
 //! - [`generation`]: each complete build of it; [`switch`]: which one queries see.
 //! - [`lease`]: who writes a generation; [`lanes`]: what may be written at the same time, and how far that has come.
-//! - [`applier`]: applies events to a generation.
+//! - [`applier`]: applies events to a generation; [`dead_letters`]: those that it passes over.
 //! - [`worker`]: keeps one generation; `watcher`: has a worker for each one that needs one.
 //! - [`metrics`]: what is measured of them.
 
 pub mod applier;
+pub mod dead_letters;
 pub mod delivery;
 pub mod generation;
 pub mod lanes;
@@ -26,7 +27,7 @@ pub(crate) mod watcher;
 mod window;
 pub mod worker;
 
-pub use applier::Kept;
+pub use applier::{Kept, Means};
 pub use projection::{ApplyError, Event, Projection};
 pub use source::Source;
 pub use store::postgres::{PostgresProjection, PostgresStore};

@@ -32,6 +32,9 @@ pub struct ProjectionsSettings {
     /// How long a worker that says nothing keeps its projection to itself, in milliseconds: then one that stands by takes
     /// over. At least 500.
     pub lease_ms: u64,
+    /// A projection that has applied nothing for this long although there are events makes its process not ready, in seconds.
+    /// At least 1.
+    pub silent_after_s: u64,
 }
 
 impl Default for ProjectionsSettings {
@@ -43,6 +46,7 @@ impl Default for ProjectionsSettings {
             silence_ms: 200,
             writers_max: 4,
             lease_ms: 5_000,
+            silent_after_s: 30,
         }
     }
 }
@@ -91,7 +95,8 @@ impl Check for ProjectionsSettings {
         at_least("batch_bytes_max", self.batch_bytes_max, 1)?;
         between("silence_ms", self.silence_ms, 10, 60_000)?;
         between("writers_max", self.writers_max, 1, 8)?;
-        at_least("lease_ms", self.lease_ms, 500)
+        at_least("lease_ms", self.lease_ms, 500)?;
+        at_least("silent_after_s", self.silent_after_s, 1)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Lanes: an aggregate's events are always in the same one, so lanes can be written at the same time and each still is in
 //! order.
 
-use super::projection::Event;
 use std::ops::Range;
 use uuid::Uuid;
 
@@ -65,19 +64,6 @@ impl Progress {
 pub fn groups(groups: usize) -> Vec<Range<usize>> {
     let groups = groups.clamp(1, LANES);
     (0..groups).map(|n| n * LANES / groups..(n + 1) * LANES / groups).collect()
-}
-
-/// An event with the lane that it is in.
-pub type InLane = (usize, Event);
-
-/// The events of each of `groups`, in their order.
-pub fn divide(events: Vec<InLane>, groups: &[Range<usize>]) -> Vec<Vec<Event>> {
-    let mut divided: Vec<Vec<Event>> = groups.iter().map(|_| Vec::new()).collect();
-    for (lane, event) in events {
-        let group = groups.iter().position(|lanes| lanes.contains(&lane)).expect("groups have all lanes");
-        divided[group].push(event);
-    }
-    divided
 }
 
 #[cfg(test)]

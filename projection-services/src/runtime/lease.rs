@@ -98,4 +98,18 @@ impl Lease {
         }
         Ok(())
     }
+
+    /// Takes it from whoever has it, so that the next to take it finds things as they are now.
+    pub async fn revoke(control: impl PgExecutor<'_>, projection: &str, generation: i32) -> sqlx::Result<()> {
+        sqlx::query(
+            "update projections.generations
+             set fence = nextval('projections.fences'), worker = null, lease_until = null
+             where projection = $1 and generation = $2",
+        )
+        .bind(projection)
+        .bind(generation)
+        .execute(control)
+        .await?;
+        Ok(())
+    }
 }

@@ -6,6 +6,7 @@ use kontor_telemetry::metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogra
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 /// Where events came from.
 #[derive(Clone)]
@@ -49,6 +50,9 @@ pub struct ProjectionsMetrics {
     batches: Family<Of, Counter>,
     events: Family<Of, Counter>,
     errors: Family<Of, Counter>,
+    silent: Family<Of, Gauge>,
+    dead_letters: Family<Of, Gauge>,
+    dead_letter_seconds: Family<Of, Gauge<f64, AtomicU64>>,
     batch_seconds: Family<Of, Histogram, fn() -> Histogram>,
     visible_seconds: Family<Of, Histogram, fn() -> Histogram>,
 }
@@ -80,6 +84,21 @@ impl ProjectionsMetrics {
             batches: metrics.register("kontor_projection_batches", "Transactions committed", Family::default()),
             events: metrics.register("kontor_projection_events", "Events applied or passed over", Family::default()),
             errors: metrics.register("kontor_projection_errors", "Batches that failed", Family::default()),
+            silent: metrics.register(
+                "kontor_projection_silent",
+                "1 while there are events and none has been applied for projections.silent_after_s",
+                Family::default(),
+            ),
+            dead_letters: metrics.register(
+                "kontor_projection_dead_letters",
+                "Events that were set aside and wait for an operator",
+                Family::default(),
+            ),
+            dead_letter_seconds: metrics.register(
+                "kontor_projection_dead_letter_seconds",
+                "For how long the oldest of them has waited",
+                Family::default(),
+            ),
             batch_seconds: metrics.register("kontor_projection_batch_seconds", "Time to apply a batch", seconds()),
             visible_seconds: metrics.register(
                 "kontor_projection_visible_seconds",
@@ -100,9 +119,20 @@ impl ProjectionsMetrics {
             batches: self.batches.get_or_create_owned(of),
             events: self.events.get_or_create_owned(of),
             errors: self.errors.get_or_create_owned(of),
+            silent: self.silent.get_or_create_owned(of),
             batch_seconds: self.batch_seconds.get_or_create_owned(of),
             visible_seconds: self.visible_seconds.get_or_create_owned(of),
-            progress: Arc::new(Mutex::new(Utc::now())),
+            progress: Arc::new(Mutex::new(Progress { applied: Utc::now(), moved: Instant::now() })),
+        }
+    }
+
+    /// What waits in each projection: how many letters, and since when the oldest.
+    pub fn dead_letters(&self, waiting: &[(String, i64, Option<DateTime<Utc>>)]) {
+        let now = Utc::now();
+        for (projection, letters, oldest) in waiting {
+            let of = &Of { projection: projection.clone() };
+            self.dead_letters.get_or_create(of).set(*letters);
+            self.dead_letter_seconds.get_or_create(of).set(oldest.map_or(0.0, |oldest| seconds(oldest, now)));
         }
     }
 
@@ -116,6 +146,7 @@ impl ProjectionsMetrics {
         self.batches.remove(of);
         self.events.remove(of);
         self.errors.remove(of);
+        self.silent.remove(of);
         self.batch_seconds.remove(of);
         self.visible_seconds.remove(of);
     }
@@ -131,32 +162,49 @@ pub struct ProjectionMetrics {
     pub batches: Counter,
     pub events: Counter,
     pub errors: Counter,
+    silent: Gauge,
     pub batch_seconds: Histogram,
     pub visible_seconds: Histogram,
+    progress: Arc<Mutex<Progress>>,
+}
+
+struct Progress {
     /// When the last event applied was appended, or when there was nothing to apply.
-    progress: Arc<Mutex<DateTime<Utc>>>,
+    applied: DateTime<Utc>,
+    /// When the last event was applied, or when there was nothing to apply.
+    moved: Instant,
 }
 
 impl ProjectionMetrics {
     /// The projection is at `position`, whose event was appended at `appended` if that is known.
     pub fn is_at(&self, position: i64, appended: Option<DateTime<Utc>>, head: i64) {
-        self.position.set(position);
-        if let Some(appended) = appended {
-            *self.progress.lock() = appended;
+        let before = self.position.set(position);
+        {
+            let mut progress = self.progress.lock();
+            progress.applied = appended.unwrap_or(progress.applied);
+            if before != position {
+                progress.moved = Instant::now();
+            }
         }
-        self.refresh(head);
+        self.refresh(head, Duration::MAX);
     }
 
-    /// The log is known to go up to `head`. To be said again and again: a projection that is stuck says nothing.
-    pub fn refresh(&self, head: i64) {
+    /// The log is known to go up to `head`. To be said again and again: a projection that is stuck says nothing. Returns for how
+    /// long it has been silent, if that is longer than `patience`.
+    pub fn refresh(&self, head: i64, patience: Duration) -> Option<Duration> {
         let behind = (head - self.position.get()).max(0);
         self.lag_events.set(behind);
         let now = Utc::now();
         let mut progress = self.progress.lock();
         if behind == 0 {
-            *progress = now;
+            *progress = Progress { applied: now, moved: Instant::now() };
         }
-        self.lag_seconds.set(seconds(*progress, now));
+        self.lag_seconds.set(seconds(progress.applied, now));
+        let silent_for = Some(progress.moved.elapsed()).filter(|silent_for| *silent_for > patience);
+        if patience != Duration::MAX || behind == 0 {
+            self.silent.set(i64::from(silent_for.is_some()));
+        }
+        silent_for
     }
 }
 

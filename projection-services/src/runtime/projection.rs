@@ -44,3 +44,20 @@ pub enum ApplyError {
     #[error("the view contradicts the log: {0}")]
     Contradiction(String),
 }
+
+impl ApplyError {
+    /// Whether it lies in the events or the rows, so that trying again does not help. What a server is short of, or away with,
+    /// or does not allow, passes or is mended.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            ApplyError::Contradiction(_) => true,
+            // Class 22: data exception, 23: integrity constraint violation (PostgreSQL, appendix A).
+            ApplyError::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            }
+            ApplyError::Database(error) => {
+                matches!(error, sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod postgres;
 
+use super::dead_letters::Letter;
 use super::generation::Generation;
 use super::lanes::{LANES, Mark, Progress};
 use super::lease::Lease;
@@ -79,12 +80,21 @@ pub struct Batch<'a> {
     pub to: Mark,
     /// Of these lanes only, each once, in order.
     pub events: &'a [Event],
+    /// What is passed over in these lanes.
+    pub letters: &'a [Letter],
+    /// Positions of letters that are among `events`, after all.
+    pub settled: &'a [i64],
 }
 
 impl Batch<'_> {
     /// Whether the generation as a whole is at `to` afterwards.
     pub fn moves_all(&self) -> bool {
         self.lanes == (0..LANES)
+    }
+
+    /// Whether it does nothing but move the generation.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.letters.is_empty() && self.settled.is_empty()
     }
 }
 

@@ -1,10 +1,9 @@
 //! The switch: queries see another generation from one commit on.
 
-use super::applier::{Applier, Interruption, Kept};
+use super::applier::{Applier, Interruption, Kept, Means};
 use super::generation::{self, Generation, NewGeneration, State};
 use super::lease::{Lease, Manner};
 use super::store::StoreError;
-use kontor_event_store::LogReader;
 use sqlx::PgPool;
 use tracing::{info, warn};
 
@@ -57,13 +56,8 @@ fn missing(there: &[Generation], version: i32) -> Option<State> {
 
 /// Shows queries the generation that `applier` has filled, under `lease`, in place of the live one, which is kept for a
 /// rollback. Nobody sees less than before: the live one is fenced off first, then the new one is brought to where that is.
-pub async fn switch(
-    control: &PgPool,
-    kept: &Kept,
-    log: &LogReader,
-    applier: &mut Applier,
-    lease: &Lease,
-) -> Result<(), Interruption> {
+pub async fn switch(means: &Means, kept: &Kept, applier: &mut Applier, lease: &Lease) -> Result<(), Interruption> {
+    let control = &means.control;
     let there = generation::of(control, &lease.projection).await?;
     let live = there.into_iter().find(|generation| generation.state == State::Live);
     let Some(live) = live else {
@@ -74,7 +68,7 @@ pub async fn switch(
     let Some((live_lease, live)) = seized else { return Err(StoreError::Fenced.into()) };
     let switched = async {
         let reached = kept.store.open(&live, &live_lease).await?.progress().furthest();
-        applier.read_to(log, reached).await?;
+        applier.read_to(&means.log, reached).await?;
         show(control, kept, lease, Some((&live, &live_lease))).await.map_err(Interruption::from)
     };
     let switched = switched.await;

@@ -1,6 +1,7 @@
 //! Watches the control tables, and has a worker for each generation that needs one.
 
-use super::applier::Kept;
+use super::applier::{Kept, Means};
+use super::dead_letters;
 use super::generation::{CHANNEL, Generation, State};
 use super::metrics::{ProjectionMetrics, ProjectionsMetrics};
 use super::source::Source;
@@ -8,9 +9,7 @@ use super::store::StoreError;
 use super::switch::ensure;
 use super::worker::Worker;
 use crate::settings::ProjectionsSettings;
-use kontor_event_store::LogReader;
 use kontor_telemetry::{Check, Health};
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,10 +26,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts and ends workers.
 pub(crate) struct Watcher {
-    pub control: PgPool,
+    pub means: Means,
     pub kept: Vec<(Kept, Check)>,
     pub source: Source,
-    pub log: LogReader,
     pub settings: ProjectionsSettings,
     pub metrics: ProjectionsMetrics,
     pub tasks: TaskTracker,
@@ -69,7 +67,7 @@ impl Watcher {
     }
 
     async fn listen(&self) -> Option<PgListener> {
-        let mut listener = PgListener::connect_with(&self.control).await.ok()?;
+        let mut listener = PgListener::connect_with(&self.means.control).await.ok()?;
         listener.listen(CHANNEL).await.ok()?;
         Some(listener)
     }
@@ -83,12 +81,23 @@ impl Watcher {
             }
         }
         // A worker that is stuck says nothing of its lag by itself.
-        self.workers.values().for_each(|worker| worker.metrics.refresh(head));
+        let patience = Duration::from_secs(self.settings.silent_after_s);
+        for ((name, _), worker) in &self.workers {
+            if let Some(silent_for) = worker.metrics.refresh(head, patience)
+                && let Some((_, check)) = self.kept.iter().find(|(kept, _)| kept.projection.name() == *name)
+            {
+                check.failing(format!("has not moved for {} s although there are events", silent_for.as_secs()));
+            }
+        }
+        match dead_letters::waiting(&self.means.control).await {
+            Ok(waiting) => self.metrics.dead_letters(&waiting),
+            Err(error) => warn!("The dead letters cannot be counted: {error}"),
+        }
     }
 
     async fn look_at(&mut self, kept: &Kept, check: &Check) -> Result<(), StoreError> {
         let (name, version) = (kept.projection.name(), kept.projection.version());
-        let there = ensure(&self.control, kept).await?;
+        let there = ensure(&self.means.control, kept).await?;
         let wanted: Vec<_> = there.into_iter().filter(|generation| is_ours(generation, version)).collect();
         self.workers.retain(|(projection, number), worker| {
             let is_wanted = *projection != name || wanted.iter().any(|generation| generation.generation == *number);
@@ -124,8 +133,7 @@ impl Watcher {
             kept,
             generation,
             source: self.source.reader(),
-            log: self.log.clone(),
-            control: self.control.clone(),
+            means: self.means.clone(),
             settings: self.settings.clone(),
             metrics: metrics.clone(),
             // Queries do not see what is filled yet, so this process is ready without it.

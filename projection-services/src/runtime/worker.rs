@@ -1,6 +1,6 @@
 //! A worker keeps one generation: it takes what is waiting, and writes rows and checkpoint together.
 
-use super::applier::{Applier, Interruption, Kept};
+use super::applier::{Applier, Interruption, Kept, Means, Read};
 use super::delivery::Delivery;
 use super::generation::{self, Generation, State};
 use super::lease::{Lease, Manner};
@@ -10,9 +10,7 @@ use super::store::StoreError;
 use super::switch::switch;
 use crate::settings::ProjectionsSettings;
 use chrono::Utc;
-use kontor_event_store::LogReader;
 use kontor_telemetry::{Check, spans};
-use sqlx::PgPool;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +30,7 @@ pub struct Worker {
     /// As it was when the worker was started.
     pub generation: Generation,
     pub source: SourceReader,
-    pub log: LogReader,
-    pub control: PgPool,
+    pub means: Means,
     pub settings: ProjectionsSettings,
     pub metrics: ProjectionMetrics,
     pub check: Check,
@@ -84,7 +81,7 @@ impl Worker {
         let worked = self.work_under(&lease, &generation, ending).await;
         // Whoever stands by need not wait until it has run out. After an error it stays ours, and is taken again.
         if worked.is_ok()
-            && let Err(error) = lease.release(&self.control).await
+            && let Err(error) = lease.release(&self.means.control).await
         {
             warn!("The lease of generation {generation} runs out by itself: {error}");
         }
@@ -106,7 +103,7 @@ impl Worker {
         }
         loop {
             if generation.state == State::Filling && applier.position() >= self.source.reach().last {
-                switch(&self.control, &self.kept, &self.log, &mut applier, lease).await?;
+                switch(&self.means, &self.kept, &mut applier, lease).await?;
                 return Ok(());
             }
             match ending.run_until_cancelled(self.next(applier.position(), log_epoch, lease)).await {
@@ -127,7 +124,7 @@ impl Worker {
         let of = (self.generation.projection.as_str(), self.generation.generation);
         let mut is_told = false;
         loop {
-            if let Some(taken) = Lease::take(&self.control, of, self.id, lasts, Manner::Projector).await? {
+            if let Some(taken) = Lease::take(&self.means.control, of, self.id, lasts, Manner::Projector).await? {
                 return Ok(taken);
             }
             if !is_told {
@@ -135,7 +132,7 @@ impl Worker {
                 is_told = true;
             }
             self.check.ok(); // The projection is kept, though not by us: this process is as it should be.
-            if let Some(kept) = generation::find(&self.control, of.0, of.1).await? {
+            if let Some(kept) = generation::find(&self.means.control, of.0, of.1).await? {
                 self.metrics.is_at(kept.position, None, self.source.reach().last);
             }
             tokio::select! {
@@ -148,8 +145,7 @@ impl Worker {
     /// Opens the generation, in the epoch that the log has now.
     async fn open(&mut self, lease: &Lease, generation: &Generation) -> Result<(Applier, i64), Interruption> {
         let log_epoch = self.source.log_epoch().await;
-        let (log, writers_max) = (&self.log, self.settings.writers_max);
-        let applier = Applier::open(&self.kept, (lease, generation), log, log_epoch, writers_max).await?;
+        let applier = Applier::open(&self.means, &self.kept, (lease, generation), log_epoch).await?;
         let position = applier.position();
         self.metrics.is_at(position, None, self.source.reach().last);
         info!(%generation, position, "Generation {generation} is at {position}");
@@ -164,7 +160,7 @@ impl Worker {
             tokio::select! {
                 next = &mut next => return Ok(next?),
                 () = sleep(lease.lasts / 3) => {
-                    if !lease.renew(&self.control).await? {
+                    if !lease.renew(&self.means.control).await? {
                         return Err(StoreError::Fenced.into());
                     }
                 }
@@ -175,21 +171,22 @@ impl Worker {
     async fn apply(&self, applier: &mut Applier, deliveries: &[Arc<Delivery>]) -> Result<(), Interruption> {
         let begun = Instant::now();
         let spans = self.spans(deliveries);
-        let applied = applier.apply(deliveries).await;
+        let reads = deliveries.iter().map(|delivery| Read::of(&*self.kept.projection, delivery.clone())).collect();
+        let applied = applier.apply(reads).await;
         if applied.is_err() {
             spans.iter().for_each(spans::failed);
         }
-        let applied = &deliveries[..applied?];
+        applied?;
         drop(spans);
 
         let now = Utc::now();
         self.metrics.batches.inc();
-        self.metrics.events.inc_by(applied.len() as u64);
+        self.metrics.events.inc_by(deliveries.len() as u64);
         self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
-        if let Some(appended) = applied.first().and_then(|first| first.recorded_at()) {
+        if let Some(appended) = deliveries.first().and_then(|first| first.recorded_at()) {
             self.metrics.visible_seconds.observe(seconds(appended, now));
         }
-        let last_at = applied.last().and_then(|last| last.recorded_at());
+        let last_at = deliveries.last().and_then(|last| last.recorded_at());
         self.metrics.is_at(applier.position(), last_at, self.source.reach().last);
         Ok(())
     }

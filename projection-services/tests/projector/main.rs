@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod crashes;
+mod dead_letters;
 mod generations;
 mod life;
 mod program;

@@ -9,7 +9,9 @@ use kontor_event_store::{
     Append, Key, Lineage, Log, LogReader, LogSettings, MIGRATIONS, NewEvent, StreamAppend, StreamId,
 };
 use kontor_local::{Need, Role, Servers};
-use kontor_projection_services::runtime::Projection;
+use kontor_projection_services::runtime::generation::{self, Generation, State};
+use kontor_projection_services::runtime::store::StoreOptions;
+use kontor_projection_services::runtime::{Kept, Means, Projection};
 use kontor_projection_services::{Projector, ProjectorSettings, migrate, projections};
 use kontor_telemetry::{Health, Metrics};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -150,6 +152,22 @@ impl Shop {
         let (metrics, health) = (Metrics::new(), Health::new());
         let projector = Projector::start(settings, projections, &metrics, &health).await.expect("it starts");
         Running { projector, metrics, health }
+    }
+
+    /// What an operator's command works with.
+    pub fn means(&self) -> Means {
+        Means { control: self.database.clone(), log: self.reader.clone(), writers_max: 2 }
+    }
+
+    pub fn kept(&self, projection: Arc<dyn Projection>) -> Kept {
+        let postgres = self.servers.postgres().url(Role::Projector).parse().expect("a URL");
+        Kept::new(projection, &StoreOptions { postgres, writers_max: 2 })
+    }
+
+    /// The generation of `projection` that queries see.
+    pub async fn live(&self, projection: &str) -> Generation {
+        let there = generation::of(&self.database, projection).await.expect("it answers");
+        there.into_iter().find(|generation| generation.state == State::Live).expect("one is live")
     }
 
     pub async fn head(&self) -> i64 {

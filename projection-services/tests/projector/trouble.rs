@@ -1,7 +1,7 @@
 //! A projection that cannot go on says so, and the others go on.
 
 use crate::shop::{Shop, eventually};
-use crate::trade::Decided;
+use kontor_projection_services::projections;
 
 /// The two ways in which a log can turn out to be another one than the read model was made from.
 #[tokio::test]
@@ -33,28 +33,27 @@ async fn a_read_model_of_a_log_that_lost_commits_is_not_continued() {
     projector.stop().await;
 }
 
-/// Step 1: an event that no release can read. Step 2: `orders` stops right before it. Step 3: `products` goes on.
+/// Step 1: a table is locked, so nothing can be written, and nothing fails either. Step 2: the silence is told. Step 3: the lock
+/// is gone, and so is the alarm.
 #[tokio::test]
-async fn an_event_that_cannot_be_read_stops_its_projection_only() {
+async fn a_projection_that_is_silent_although_there_are_events_raises_an_alarm() {
     let mut shop = Shop::open().await;
-    let projector = shop.projector().await;
+    let mut settings = shop.settings();
+    settings.projections.silent_after_s = 1;
+    let projector = shop.projector_with(projections::all(), &settings).await;
     shop.trade(40).await;
     shop.until_caught_up().await;
-    let poisoned = shop
-        .append(vec![Decided {
-            aggregate_type: "order",
-            aggregate_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
-            events: vec![("Placed".to_owned(), r#"{"Placed":{"order_id":17}}"#.to_owned())],
-        }])
-        .await;
+    let mut lock = shop.database.begin().await.expect("it begins");
+    sqlx::query("lock table orders_1.orders").execute(&mut *lock).await.expect("it is locked");
     shop.trade(40).await;
-    let head = shop.head().await;
-    shop.until_at("products", head).await;
-    projector.until_reported(&format!("stopped: event {poisoned} (order 01890a5d-ac96-774b-bcce-b302099a8057)")).await;
-    assert_eq!(shop.position("orders").await, poisoned - 1);
-    assert_eq!(projector.of("kontor_projection_active", "orders"), 0.0);
-    assert_eq!(projector.of("kontor_projection_errors_total", "orders"), 1.0);
-    assert!(!projector.health.is_ready());
+    projector
+        .until_reported("projection orders: not ok for 0 s: has not moved for 1 s although there are events")
+        .await;
+    assert_eq!(projector.of("kontor_projection_silent", "orders"), 1.0);
+    lock.rollback().await.expect("it ends");
+    shop.until_caught_up().await;
+    eventually("it is ready again", async || projector.health.is_ready()).await;
+    eventually("the alarm ends", async || projector.of("kontor_projection_silent", "orders") == 0.0).await;
     projector.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! Rows in Postgres: a schema for each generation, and views of the live one in schema `projections`.
 
 use super::{Batch, Store, StoreError, StoreOptions, Writer};
+use crate::runtime::dead_letters;
 use crate::runtime::generation::Generation;
 use crate::runtime::lanes::{Mark, Progress};
 use crate::runtime::lease::Lease;
@@ -213,7 +214,7 @@ impl Writer for PostgresWriter {
 
     fn write<'a>(&'a self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            if batch.events.is_empty() && batch.moves_all() {
+            if batch.is_empty() && batch.moves_all() {
                 // One statement is a transaction by itself.
                 return match self.move_all(&mut *self.pool.acquire().await?, batch).await? {
                     true => Ok(()),
@@ -231,6 +232,12 @@ impl Writer for PostgresWriter {
             }
             if !batch.events.is_empty() {
                 self.projection.apply(&mut view, batch.events).await?;
+            }
+            if !batch.letters.is_empty() {
+                dead_letters::set_aside(&mut *view, &self.lease, batch.letters).await?;
+            }
+            if !batch.settled.is_empty() {
+                dead_letters::settle(&mut *view, &self.lease, batch.settled).await?;
             }
             view.commit().await?;
             Ok(())
