@@ -1,5 +1,6 @@
 //! The log from a position: what the relay, projectors and analysts read.
 
+use chrono::{DateTime, Utc};
 use compact_str::CompactString;
 use kontor_event_schemas::RecordedEvent;
 use kontor_event_schemas::upcast::{UpcastError, Upcasters};
@@ -36,6 +37,17 @@ impl LogReader {
     /// The last position, 0 for an empty log.
     pub async fn head(&self) -> sqlx::Result<i64> {
         sqlx::query_scalar("select coalesce(max(position), 0) from log_batches").fetch_one(&self.log).await
+    }
+
+    /// The last position that was recorded at `time` or before; 0: none was.
+    pub async fn position_at(&self, time: DateTime<Utc>) -> sqlx::Result<i64> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "select position from log_batches where recorded_at <= $1 order by position desc limit 1",
+        )
+        .bind(time)
+        .fetch_optional(&self.log)
+        .await?;
+        Ok(found.unwrap_or(0))
     }
 
     /// Raised when the log may have lost commits.

@@ -21,9 +21,9 @@ pub struct Lease {
 /// Who may take a lease from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It must be free or have run out, or be ours, and the generation must not be paused.
+    /// It must be free or have run out, or be ours, and the generation must be live or filled, and not paused.
     Projector,
-    /// As above, and a paused generation may be taken.
+    /// It must be free or have run out, or be ours.
     Operator,
     /// Taken from whoever has it.
     Seize,
@@ -43,7 +43,7 @@ impl Lease {
         let taken: Option<Generation> = sqlx::query_as(
             "update projections.generations
              set fence = nextval('projections.fences'), worker = $3, lease_until = clock_timestamp() + make_interval(secs => $4)
-             where projection = $1 and generation = $2 and (not paused or $5)
+             where projection = $1 and generation = $2 and ($5 or state in ('live', 'filling') and not paused)
                  and ($6 or worker is null or worker = $3 or lease_until < clock_timestamp())
              returning *",
         )

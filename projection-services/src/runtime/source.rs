@@ -7,6 +7,7 @@
 
 use super::delivery::{Delivery, Published};
 use super::metrics::SourceMetrics;
+use super::portions::Portions;
 use super::stream::StreamReader;
 use super::window::Window;
 use kontor_event_schemas::upcast::Upcasters;
@@ -26,8 +27,6 @@ use tracing::{info, warn};
 const CHUNKS_MAX: usize = 4;
 /// A hole up to this is read into the window; over a larger one the window jumps, and workers read the log by themselves.
 const HOLE_MAX: i64 = 10_000;
-/// One read of the log is sized to take about this much memory.
-const PORTION_BYTES: usize = 8 << 20;
 const PORTION_EVENTS_MAX: i64 = 5_000;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -90,7 +89,7 @@ impl Source {
         };
         let feed = Feed {
             shared: shared.clone(),
-            portions: Portions::of(log),
+            portions: Portions::of(log, PORTION_EVENTS_MAX),
             chunks,
             reopen,
             silence,
@@ -109,7 +108,7 @@ impl Source {
         SourceReader {
             shared: self.shared.clone(),
             reach: self.shared.reach.subscribe(),
-            portions: Portions::of(self.shared.log.clone()),
+            portions: Portions::of(self.shared.log.clone(), PORTION_EVENTS_MAX),
         }
     }
 
@@ -174,29 +173,6 @@ impl SourceReader {
     }
 }
 
-/// Reads the log in portions of about [`PORTION_BYTES`], whatever the size of an event.
-struct Portions {
-    log: LogReader,
-    events_max: i64,
-}
-
-impl Portions {
-    fn of(log: LogReader) -> Self {
-        Portions { log, events_max: 500 }
-    }
-
-    /// Up to `most` events after position `after`.
-    async fn read(&mut self, after: i64, most: i64) -> Result<Vec<Delivery>, ReadError> {
-        let events = self.log.read(after, most.min(self.events_max)).await?;
-        let events: Vec<_> = events.into_iter().map(Delivery::from).collect();
-        if !events.is_empty() {
-            let bytes: usize = events.iter().map(Delivery::weight).sum();
-            self.events_max = ((PORTION_BYTES / (bytes / events.len())) as i64).clamp(50, PORTION_EVENTS_MAX);
-        }
-        Ok(events)
-    }
-}
-
 /// The one task that puts events into the window.
 struct Feed {
     shared: Arc<Shared>,
@@ -254,7 +230,7 @@ impl Feed {
     }
 
     async fn begin(&mut self) -> Result<(), ReadError> {
-        let log_epoch = self.portions.log.epoch().await?;
+        let log_epoch = self.portions.log().epoch().await?;
         self.jump_to_head(log_epoch).await?;
         self.check.ok();
         Ok(())
@@ -284,7 +260,7 @@ impl Feed {
 
     /// Empties the window: the next event is the one after the log's last.
     async fn jump_to_head(&mut self, log_epoch: i64) -> Result<(), ReadError> {
-        let head = self.portions.log.head().await?;
+        let head = self.portions.log().head().await?;
         *self.shared.window.lock() = Window::after(head);
         self.metrics.last.set(head);
         self.shared.reach.send_replace(Reach { last: head, log_epoch });
@@ -334,7 +310,7 @@ impl Feed {
     async fn fill(&mut self, until: i64) -> Result<i64, ReadError> {
         let mut last = self.last();
         if until - last > HOLE_MAX {
-            let head = self.portions.log.head().await?;
+            let head = self.portions.log().head().await?;
             if head >= until {
                 info!(after = last, until, "Workers read events {} to {until} from the log", last + 1);
                 *self.shared.window.lock() = Window::after(until);
@@ -377,7 +353,7 @@ impl Feed {
     }
 
     async fn look_for_new_epoch(&mut self) -> Result<(), ReadError> {
-        let (known, found) = (self.log_epoch(), self.portions.log.epoch().await?);
+        let (known, found) = (self.log_epoch(), self.portions.log().epoch().await?);
         if found != known {
             warn!(known, found, "The log has a new epoch: each projection makes sure that it has read this log");
             self.jump_to_head(found).await?;

@@ -13,7 +13,9 @@ use super::projection::{ApplyError, Event};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What stores are reached with.
 #[derive(Debug, Clone)]
@@ -51,6 +53,9 @@ pub trait Store: Send + Sync {
         generation: &'a Generation,
         before: Option<&'a Generation>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Every row of a generation as it is at one moment, and how far the generation is then.
+    fn rows<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Rows, StoreError>>;
 
     /// Removes the rows of a generation that nobody is shown. `control` is in the transaction that forgets it.
     fn remove<'a>(
@@ -96,6 +101,24 @@ impl Batch<'_> {
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.letters.is_empty() && self.settled.is_empty()
     }
+}
+
+/// The rows of a generation at one moment.
+#[derive(Debug)]
+pub struct Rows {
+    pub progress: Progress,
+    /// Positions of events that were set aside, also of those that were dropped.
+    pub passed_over: HashSet<i64>,
+    /// In the order of table and key.
+    pub rows: Vec<Row>,
+}
+
+/// A row by what tells it from others and from what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub table: Arc<str>,
+    pub key: String,
+    pub digest: u128,
 }
 
 /// Why a store did not do what was asked.

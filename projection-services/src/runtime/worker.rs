@@ -5,6 +5,7 @@ use super::delivery::Delivery;
 use super::generation::{self, Generation, State};
 use super::lease::{Lease, Manner};
 use super::metrics::{ProjectionMetrics, seconds};
+use super::rebuild::forget_earlier;
 use super::source::{Next, SourceReader};
 use super::store::StoreError;
 use super::switch::switch;
@@ -104,6 +105,7 @@ impl Worker {
         loop {
             if generation.state == State::Filling && applier.position() >= self.source.reach().last {
                 switch(&self.means, &self.kept, &mut applier, lease).await?;
+                forget_earlier(&self.means, &self.kept).await;
                 return Ok(());
             }
             match ending.run_until_cancelled(self.next(applier.position(), log_epoch, lease)).await {

@@ -41,7 +41,16 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Self {
-        let servers = Servers::start(&[Need::Postgres, Need::Nats]).await.expect("the servers start");
+        Self::open_with(Need::Postgres).await
+    }
+
+    /// With a replica as well.
+    pub async fn open_with_replica() -> Self {
+        Self::open_with(Need::Replica).await
+    }
+
+    async fn open_with(database: Need) -> Self {
+        let servers = Servers::start(&[database, Need::Nats]).await.expect("the servers start");
         let options = |role| -> PgConnectOptions { servers.postgres().url(role).parse().expect("a URL") };
         MIGRATIONS.run(&mut options(Role::Migrator).connect().await.expect("it connects")).await.expect("they run");
         migrate(options(Role::Migrator)).await.expect("the migrations run");

@@ -1,13 +1,13 @@
 //! Rows in Postgres: a schema for each generation, and views of the live one in schema `projections`.
 
-use super::{Batch, Store, StoreError, StoreOptions, Writer};
+use super::{Batch, Row, Rows, Store, StoreError, StoreOptions, Writer};
 use crate::runtime::dead_letters;
-use crate::runtime::generation::Generation;
+use crate::runtime::generation::{self, Generation};
 use crate::runtime::lanes::{Mark, Progress};
 use crate::runtime::lease::Lease;
 use crate::runtime::projection::{ApplyError, Event, Projection};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, FromRow, PgConnection, PgPool};
@@ -103,24 +103,7 @@ impl Store for PostgresStore {
     ) -> BoxFuture<'a, Result<Box<dyn Writer>, StoreError>> {
         async move {
             let pool = self.pool(generation);
-            let mark =
-                Mark { position: generation.position, event_id: generation.event_id, log_epoch: generation.log_epoch };
-            let mut progress = Progress { mark, ..Progress::default() };
-            let lanes: Vec<LaneRow> = sqlx::query_as(
-                "select lane, position, event_id from projections.lanes
-                 where projection = $1 and generation = $2 and position > $3",
-            )
-            .bind(&generation.projection)
-            .bind(generation.generation)
-            .bind(mark.position)
-            .fetch_all(&pool)
-            .await?;
-            for LaneRow { lane, position, event_id } in lanes {
-                let ahead = progress.ahead.get_mut(usize::try_from(lane).unwrap_or(usize::MAX)).ok_or_else(|| {
-                    ApplyError::Contradiction(format!("{generation} has a lane {lane}, which this release has not"))
-                })?;
-                *ahead = Mark { position, event_id: Some(event_id), log_epoch: mark.log_epoch };
-            }
+            let progress = progress(&mut *pool.acquire().await?, generation).await?;
             let projection = self.projection.clone();
             Ok(Box::new(PostgresWriter { projection, pool, lease: lease.clone(), progress }) as Box<dyn Writer>)
         }
@@ -176,6 +159,32 @@ impl Store for PostgresStore {
         .boxed()
     }
 
+    fn rows<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Rows, StoreError>> {
+        async move {
+            let mut view = self.pool(generation).begin().await?;
+            view.execute("set transaction isolation level repeatable read, read only; set local statement_timeout = 0")
+                .await?;
+            let (projection, number) = (&generation.projection, generation.generation);
+            let found = generation::find(&mut *view, projection, number).await?;
+            let progress = progress(&mut view, &found.ok_or(StoreError::Fenced)?).await?;
+            let letters = dead_letters::list(&mut *view, generation).await?;
+            let mut rows = Vec::new();
+            for (table, key) in tables(&mut view, generation).await? {
+                let table: Arc<str> = table.into();
+                let statement =
+                    format!("select {key}, md5(t::text)::uuid from \"{table}\" t order by ({key}) collate \"C\"");
+                let mut found = sqlx::query_as::<_, (String, Uuid)>(&statement).fetch(&mut *view);
+                while let Some((key, digest)) = found.try_next().await? {
+                    rows.push(Row { table: table.clone(), key, digest: digest.as_u128() });
+                }
+            }
+            view.rollback().await?;
+            let passed_over = letters.into_iter().map(|letter| letter.position).collect();
+            Ok(Rows { progress, passed_over, rows })
+        }
+        .boxed()
+    }
+
     fn remove<'a>(
         &'a self,
         control: &'a mut PgConnection,
@@ -191,6 +200,44 @@ impl Store for PostgresStore {
         }
         .boxed()
     }
+}
+
+/// How far a generation is that was just read.
+async fn progress(view: &mut PgConnection, generation: &Generation) -> Result<Progress, StoreError> {
+    let Generation { position, event_id, log_epoch, .. } = *generation;
+    let mut progress = Progress { mark: Mark { position, event_id, log_epoch }, ..Progress::default() };
+    let lanes: Vec<LaneRow> = sqlx::query_as(
+        "select lane, position, event_id from projections.lanes
+         where projection = $1 and generation = $2 and position > $3",
+    )
+    .bind(&generation.projection)
+    .bind(generation.generation)
+    .bind(position)
+    .fetch_all(view)
+    .await?;
+    for LaneRow { lane, position, event_id } in lanes {
+        let ahead = progress.ahead.get_mut(usize::try_from(lane).unwrap_or(usize::MAX)).ok_or_else(|| {
+            ApplyError::Contradiction(format!("{generation} has a lane {lane}, which this release has not"))
+        })?;
+        *ahead = Mark { position, event_id: Some(event_id), log_epoch };
+    }
+    Ok(progress)
+}
+
+/// The tables of a generation, each with the SQL of its primary key as text.
+async fn tables(view: &mut PgConnection, generation: &Generation) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as(
+        "select c.relname::text, string_agg(format('%I::text', a.attname), ' || '' '' || ' order by k.n)
+         from pg_class c
+         join pg_index i on i.indrelid = c.oid and i.indisprimary
+         cross join lateral unnest(i.indkey) with ordinality as k (attnum, n)
+         join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+         where c.relnamespace = to_regnamespace($1) and c.relkind = 'r'
+         group by c.relname order by c.relname collate \"C\"",
+    )
+    .bind(generation.to_string())
+    .fetch_all(view)
+    .await
 }
 
 #[derive(FromRow)]

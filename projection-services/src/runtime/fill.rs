@@ -1,0 +1,87 @@
+//! Fills a generation from the log at full speed: while one portion is written, the next ones are read and decoded.
+
+use super::applier::{Applier, Interruption, Kept, Means, Read};
+use super::portions::Portions;
+use super::projection::Projection;
+use kontor_event_store::log_reader::ReadError;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The more, the fewer rows are written twice.
+const PORTION_EVENTS_MAX: i64 = 20_000;
+/// Portions that wait to be written.
+const AHEAD: usize = 2;
+/// Who is this close to the head of the log catches up within a moment.
+const NEAR: i64 = 1_000;
+
+/// How far a filling is, for whoever waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    pub position: i64,
+    pub until: i64,
+}
+
+/// Hears of each portion.
+pub type Tell<'a> = &'a (dyn Fn(Filled) + Send + Sync);
+
+/// Applies what the log has up to `until`, or until `ending`; which of them, the position tells.
+pub async fn fill(
+    means: &Means,
+    kept: &Kept,
+    applier: &mut Applier,
+    until: i64,
+    ending: &CancellationToken,
+    tell: Tell<'_>,
+) -> Result<(), Interruption> {
+    let (sender, mut portions) = mpsc::channel(AHEAD);
+    let log = Portions::of(means.log.clone(), PORTION_EVENTS_MAX);
+    let reading = read(log, kept.projection.clone(), applier.position(), until, sender);
+    let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
+    while applier.position() < until {
+        let Some(portion) = ending.run_until_cancelled(portions.recv()).await else { return Ok(()) };
+        let Some(portion) = portion else { return Err(applier.ahead_of_log().into()) };
+        applier.apply(portion?).await?;
+        tell(Filled { position: applier.position(), until });
+    }
+    Ok(())
+}
+
+/// Fills until the head of the log, which moves on, is near.
+pub async fn catch_up(
+    means: &Means,
+    kept: &Kept,
+    applier: &mut Applier,
+    ending: &CancellationToken,
+    tell: Tell<'_>,
+) -> Result<(), Interruption> {
+    loop {
+        let head = means.log.head().await?;
+        fill(means, kept, applier, head, ending, tell).await?;
+        if ending.is_cancelled() || means.log.head().await? - applier.position() <= NEAR {
+            return Ok(());
+        }
+    }
+}
+
+async fn read(
+    mut log: Portions,
+    projection: Arc<dyn Projection>,
+    mut after: i64,
+    until: i64,
+    portions: mpsc::Sender<Result<Vec<Read>, ReadError>>,
+) {
+    while after < until {
+        let portion = log.read(after, until - after).await;
+        let Some(last) = portion.as_ref().map_or(Some(after), |events| Some(events.last()?.position)) else {
+            return; // The log ends here: it has lost what it had.
+        };
+        after = last;
+        let is_over = portion.is_err();
+        let read = |events: Vec<_>| events.into_iter().map(|event| Read::of(&*projection, Arc::new(event))).collect();
+        if portions.send(portion.map(read)).await.is_err() || is_over {
+            return;
+        }
+    }
+}
