@@ -5,6 +5,7 @@ mod customers;
 mod database;
 mod notifications;
 mod payments;
+mod projections;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -47,6 +48,11 @@ enum Task {
         #[command(subcommand)]
         task: payments::PaymentsTask,
     },
+    /// Read models: how far they are, built anew, verified.
+    Projections {
+        #[command(subcommand)]
+        task: projections::ProjectionsTask,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "Example:\n  source <(kontor completions bash)")]
     Completions { shell: clap_complete::Shell },
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
         Task::Customers { task } => customers::customers(task).map(Said::from),
         Task::Notifications { task } => notifications::notifications(task).map(Said::from),
         Task::Payments { task } => payments::payments(task),
+        Task::Projections { task } => projections::projections(task),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);

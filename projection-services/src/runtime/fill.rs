@@ -23,7 +23,7 @@ pub struct Filled {
     pub until: i64,
 }
 
-/// Hears of each portion.
+/// Hears where it begins, and of each portion.
 pub type Tell<'a> = &'a (dyn Fn(Filled) + Send + Sync);
 
 /// Applies what the log has up to `until`, or until `ending`; which of them, the position tells.
@@ -39,6 +39,7 @@ pub async fn fill(
     let log = Portions::of(means.log.clone(), PORTION_EVENTS_MAX);
     let reading = read(log, kept.projection.clone(), applier.position(), until, sender);
     let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
+    tell(Filled { position: applier.position(), until });
     while applier.position() < until {
         let Some(portion) = ending.run_until_cancelled(portions.recv()).await else { return Ok(()) };
         let Some(portion) = portion else { return Err(applier.ahead_of_log().into()) };
