@@ -140,3 +140,28 @@ async fn a_killed_process_leaves_each_command_done_once_or_not_at_all() {
     let log = support::log_reader(&servers).await.read(0, 10_000).await.expect("the log");
     assert_eq!(log.len(), 900);
 }
+
+/// What a bulk's commands hold while they are decided again, its next line may need.
+#[actix_web::test]
+async fn a_bulk_whose_commands_are_decided_again_goes_on() {
+    // 1. A process that forgets each aggregate at once, and reads streams one at a time: most commands find that what they
+    //    read does not know of those on their way, and read again.
+    let app = spawn(&[Need::Postgres], &[Role::Commands], |settings| {
+        settings.executor.cached_aggregates_max = 1;
+        settings.log.readers_max = 1;
+    })
+    .await;
+    let line = |n: usize| {
+        let sku = format!("SKU-{}", n % 7);
+        json!({"command": "receive-stock", "key": format!("line-{n}"), "sku": sku, "quantity": 1}).to_string()
+    };
+    let lines: Vec<_> = (0..700).map(line).collect();
+    // 2. Every line is carried out.
+    let results = app.bulk(&lines.join("\n")).await;
+    let failed = results.iter().find(|result| result["status"] != 200 && result["status"] != 201);
+    assert!(results.len() == 700 && failed.is_none(), "{} results, {failed:?}", results.len());
+    // 3. Once.
+    let log = app.log().await;
+    assert_eq!(log.len(), 700);
+    assert_eq!(log.iter().filter(|event| event.aggregate_id == "SKU-3").count(), 100);
+}

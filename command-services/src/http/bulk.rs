@@ -8,7 +8,7 @@ use super::fields::{Fields, InvalidField};
 use super::problem::Problem;
 use super::routes::{HttpSettings, media_type, status};
 use crate::command::{Command, Spec};
-use crate::executor::{Context, Done, Executor, Expects};
+use crate::executor::{Context, Done, Executor, Expects, Submitted};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::future::{Either, FutureExt, ready};
@@ -113,46 +113,73 @@ struct Parsed {
     command: Result<(Command, Context), Problem>,
 }
 
+/// One line, on its way to the log or settled already.
+struct Decided<'e> {
+    line: u64,
+    key_text: Option<String>,
+    outcome: Result<Submitted<'e, Command>, Result<Done, Problem>>,
+}
+
 impl Bulk {
+    /// Decides the lines while those before them are settled. Both go on whatever the other waits for: a command that is
+    /// decided anew holds aggregates that the next line may need, and connections to the log.
     async fn run(mut self) {
-        let (executor, trace) = (self.executor.clone(), self.request.trace());
-        let mut in_flight = FuturesOrdered::new();
-        loop {
-            let may_read = !self.lines.ended && in_flight.len() < IN_FLIGHT_MAX;
-            if !may_read && in_flight.is_empty() {
-                return;
-            }
-            tokio::select! {
-                Some(result) = in_flight.next(), if !in_flight.is_empty() => {
-                    let mut chunk: Vec<u8> = result;
-                    while let Some(Some(result)) = in_flight.next().now_or_never() {
-                        chunk.extend_from_slice(&result);
-                    }
-                    if self.results.send(chunk.into()).is_err() {
-                        return; // The client has gone; what was decided is written all the same.
+        let (executor, trace, results) = (self.executor.clone(), self.request.trace(), self.results.clone());
+        let (to_settle, mut decided) = mpsc::channel(1);
+        let deciding = async {
+            while !self.lines.ended {
+                let chunk = self.lines.next().await;
+                for (parsed, known) in self.parse(chunk).await {
+                    if to_settle.send(self.decide(&executor, parsed, known).await).await.is_err() {
+                        return;
                     }
                 }
-                chunk = self.lines.next(), if may_read => {
-                    for (parsed, known) in self.parse(chunk).await {
-                        let Parsed { line, key_text, command } = parsed;
-                        let decided = match (command, known) {
-                            (Ok(_), Some(first)) => Err(first),
-                            (Ok((command, context)), None) => match executor.submit(context, command).await {
-                                Ok(submitted) => Ok(submitted),
-                                Err(failure) => Err(Err(failure.into())),
-                            },
-                            (Err(problem), _) => Err(Err(problem)),
-                        };
-                        let outcome = match decided {
+            }
+            drop(to_settle);
+        };
+        let settling = async {
+            let mut in_flight = FuturesOrdered::new();
+            loop {
+                tokio::select! {
+                    Some(result) = in_flight.next(), if !in_flight.is_empty() => {
+                        let mut chunk: Vec<u8> = result;
+                        while let Some(Some(result)) = in_flight.next().now_or_never() {
+                            chunk.extend_from_slice(&result);
+                        }
+                        if results.send(chunk.into()).is_err() {
+                            return decided.close(); // The client has gone; what was decided is written all the same.
+                        }
+                    }
+                    Some(Decided { line, key_text, outcome }) = decided.recv(), if in_flight.len() < IN_FLIGHT_MAX => {
+                        let outcome = match outcome {
                             Ok(submitted) => Either::Left(submitted.finish().map(|done| done.map_err(Problem::from))),
                             Err(outcome) => Either::Right(ready(outcome)),
                         };
-                        let outcome = outcome.map(move |outcome| outcome.map_err(|problem| problem.in_trace(trace)));
-                        in_flight.push_back(outcome.map(move |outcome| result_line(line, key_text.as_deref(), outcome)));
+                        in_flight.push_back(outcome.map(move |outcome| {
+                            result_line(line, key_text.as_deref(), outcome.map_err(|problem| problem.in_trace(trace)))
+                        }));
                     }
+                    else => return,
                 }
             }
-        }
+        };
+        tokio::join!(deciding, settling);
+    }
+
+    async fn decide<'e>(
+        &self,
+        executor: &'e Executor,
+        Parsed { line, key_text, command }: Parsed,
+        known: Option<Result<Done, Problem>>,
+    ) -> Decided<'e> {
+        let outcome = match (command, known) {
+            (Ok(_), Some(first)) => Err(first),
+            (Ok((command, context)), None) => {
+                executor.submit(context, command).await.map_err(|failure| Err(failure.into()))
+            }
+            (Err(problem), _) => Err(Err(problem)),
+        };
+        Decided { line, key_text, outcome }
     }
 
     /// Reads the lines of `chunk`, each with its first outcome if its key is known: a bulk that is sent again is answered
