@@ -4,6 +4,7 @@
 //! in all and at each location; nothing is below 0. And after every command: while an order waits for back-ordered
 //! units, none is available.
 
+mod after;
 mod back_orders;
 mod goods;
 mod locations;

@@ -124,23 +124,8 @@ impl<'a> ProductChange<'a> {
 
 impl StockChange {
     fn fold(&mut self, event: &StockEvent) {
-        match event {
-            StockEvent::Received { on_hand_after, available_after, .. }
-            | StockEvent::Adjusted { on_hand_after, available_after, .. }
-            | StockEvent::Transferred { on_hand_after, available_after, .. }
-            | StockEvent::Shipped { on_hand_after, available_after, .. }
-            | StockEvent::Returned { on_hand_after, available_after, .. } => {
-                self.on_hand = Some(*on_hand_after);
-                self.available = *available_after;
-            }
-            StockEvent::Reserved { available_after, .. }
-            | StockEvent::Filled { available_after, .. }
-            | StockEvent::Confirmed { available_after, .. }
-            | StockEvent::Released { available_after, .. }
-            | StockEvent::BackOrdersLimited { available_after, .. } => {
-                self.available = *available_after; // They stay in the building.
-            }
-        }
+        self.on_hand = event.on_hand_after().or(self.on_hand);
+        self.available = event.available_after();
     }
 }
 
