@@ -1,14 +1,23 @@
 //! Every projection there is: one line each.
 
+pub mod customers;
 pub mod orders;
+pub mod product_cards;
 pub mod products;
+pub mod stock;
 
 use crate::runtime::Projection;
 use std::sync::Arc;
 
 /// All projections, in the order in which they are listed.
 pub fn all() -> Vec<Arc<dyn Projection>> {
-    vec![Arc::new(products::Products), Arc::new(orders::Orders)]
+    vec![
+        Arc::new(products::Products),
+        Arc::new(orders::Orders),
+        Arc::new(product_cards::ProductCards),
+        Arc::new(stock::StockLevels),
+        Arc::new(customers::Customers),
+    ]
 }
 
 /// Their names.
@@ -41,7 +50,7 @@ mod tests {
 
     #[test]
     fn projections_are_chosen_by_name() {
-        assert_eq!(names_of(&[]), Ok(vec!["products", "orders"]));
+        assert_eq!(names_of(&[]), Ok(vec!["products", "orders", "product-cards", "stock", "customers"]));
         assert_eq!(names_of(&["orders"]), Ok(vec!["orders"]));
         assert_eq!(names_of(&["orders", "oders"]), Err(UnknownProjection("oders".to_owned())));
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 /// Workers at work. Ends them with [`Projector::stop`].
 pub struct Projector {
@@ -36,6 +37,10 @@ pub enum StartError {
     Url(#[source] sqlx::Error),
     #[error("nats.url (KONTOR_NATS__URL) cannot be used: {0}")]
     Nats(#[from] async_nats::ConnectError),
+    #[error("redis.url (KONTOR_REDIS__URL) must be set: Redis 7 or newer, which {0} is in")]
+    NoRedis(&'static str),
+    #[error("redis.url (KONTOR_REDIS__URL) is no URL of Redis: {0}")]
+    Redis(#[from] kontor_redis::RedisError),
     #[error(transparent)]
     Unknown(#[from] UnknownProjection),
 }
@@ -69,8 +74,18 @@ impl Projector {
             metrics: SourceMetrics::new(metrics),
         };
         let source = Source::start(plan, health, &tasks, &ending);
-        let stores = StoreOptions { postgres, writers_max: settings.projections.writers_max };
-        let kept = projections.into_iter().map(|projection| {
+        let redis = kontor_redis::Redis::of(&settings.redis)?;
+        let stores = StoreOptions { postgres, redis, writers_max: settings.projections.writers_max };
+        let (kept, left): (Vec<_>, Vec<_>) =
+            projections.into_iter().partition(|projection| projection.can_be_kept(&stores));
+        for projection in left {
+            let name = projection.name();
+            if kept.is_empty() {
+                return Err(StartError::NoRedis(name)); // It was asked for by name.
+            }
+            warn!("Projection {name} is not kept: redis.url (KONTOR_REDIS__URL) is not set");
+        }
+        let kept = kept.into_iter().map(|projection| {
             let check = health.register(format!("projection {}", projection.name()));
             (Kept::new(projection, &stores), check)
         });

@@ -39,3 +39,4 @@ pub use fill::{Filled, Tell};
 pub use projection::{ApplyError, Event, Projection};
 pub use source::Source;
 pub use store::postgres::{PostgresProjection, PostgresStore};
+pub use store::redis::{RedisProjection, RedisStore, View};

@@ -1,5 +1,6 @@
 //! What an operator can set for a projector.
 
+use kontor_redis::RedisSettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct ProjectorSettings {
     pub projections: ProjectionsSettings,
     pub nats: NatsSettings,
+    pub redis: RedisSettings,
     pub log: MigrationSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -78,6 +80,7 @@ pub struct MigrationSettings {
 impl Check for ProjectorSettings {
     fn check(&self) -> Result<(), Rule> {
         section("projections", &self.projections)?;
+        section("redis", &self.redis)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)
     }

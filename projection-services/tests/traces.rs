@@ -11,9 +11,12 @@ mod trade;
 #[path = "projector/views.rs"]
 mod views;
 
+use kontor_projection_services::projections::orders::Orders;
+use kontor_projection_services::projections::products::Products;
 use kontor_telemetry::TelemetrySettings;
 use kontor_telemetry::collector::{CollectedSpan, Collector};
 use shop::{Shop, TRACEPARENT};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test]
@@ -25,7 +28,7 @@ async fn an_event_s_trace_goes_on_in_each_projection_that_folds_it() {
 
     // From the log, then from the stream.
     let logged = shop.trade(10).await;
-    let projector = shop.projector().await;
+    let projector = shop.projector_of(vec![Arc::new(Products), Arc::new(Orders)]).await;
     shop.until_caught_up().await;
     projector.until_reading().await;
     let streamed = shop.trade(10).await;

@@ -14,6 +14,15 @@ pub fn of_erased(position: i64) -> ETag {
     ETag(EntityTag::new_weak(format!("{position}-erased")))
 }
 
+/// The tag of what is answered as it is kept: FNV-1a of 64 bits of its bytes (<http://www.isthe.com/chongo/tech/comp/fnv/>), so
+/// that it is the same whichever store has answered.
+pub fn of_content(content: &[u8]) -> ETag {
+    let hash = content
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    ETag(EntityTag::new_weak(format!("{hash:016x}")))
+}
+
 /// Whether the client has this very row already. A header that cannot be read asks for nothing.
 pub fn is_known(request: &HttpRequest, tag: &ETag) -> bool {
     if !request.headers().contains_key(IfNoneMatch::name()) {

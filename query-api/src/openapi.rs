@@ -1,7 +1,7 @@
 //! What can be asked, as OpenAPI 3.1: made from the functions that answer.
 
 use crate::problem::Problem;
-use crate::{categories, orders, positions, products, reports};
+use crate::{categories, customers, orders, positions, product_cards, products, reports, stock};
 use actix_web::HttpResponse;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
@@ -13,9 +13,15 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
         products::one,
         products::by_slug,
         products::in_full,
+        product_cards::several,
+        product_cards::one,
+        product_cards::by_slug,
+        stock::one,
         categories::tree,
         orders::list,
         orders::one,
+        customers::list,
+        customers::one,
         reports::sales,
         positions::all
     )
@@ -81,7 +87,7 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).expect("a document has a JSON form");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 9);
+        assert_eq!(paths.len(), 15);
         for (path, operations) in paths {
             let answers = operations["get"]["responses"].as_object().unwrap_or_else(|| panic!("{path} has no answers"));
             for status in ["200", "400", "503"] {

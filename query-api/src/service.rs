@@ -1,15 +1,19 @@
 //! The query API at work.
 
+use crate::cache::{Cache, CacheMetrics};
 use crate::consistency::Positions;
 use crate::problem::Problem;
 use crate::settings::QuerySettings;
-use crate::{callers, categories, openapi, orders, positions, products, replica, reports};
+use crate::{
+    callers, categories, customers, openapi, orders, positions, product_cards, products, replica, reports, stock,
+};
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use kontor_identity::{KeyError, Permission, Verifier};
 use kontor_privacy::{Keyring, MasterKey, MasterKeyError};
+use kontor_redis::{Redis, RedisError};
 use kontor_telemetry::{Health, HttpTelemetry, Metrics};
 use sqlx::PgPool;
 use std::net::SocketAddr;
@@ -33,6 +37,8 @@ pub enum StartError {
     NoUrl,
     #[error("replica.url (KONTOR_REPLICA__URL) is no URL of a Postgres database: {0}")]
     Url(#[source] sqlx::Error),
+    #[error("redis.url (KONTOR_REDIS__URL) is no URL of Redis: {0}")]
+    Redis(#[from] RedisError),
     #[error("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): {0}")]
     Key(#[from] KeyError),
     #[error("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): {0}")]
@@ -57,10 +63,15 @@ impl Service {
         let verifier = Data::new(Verifier::new(&settings.identity)?);
         let master_key = MasterKey::read(&settings.privacy.master_key_file)?;
         let keyring = Data::new(Keyring::new(replica.clone(), master_key, &settings.privacy));
+        let redis = Redis::of(&settings.redis)?;
+        let (cache_metrics, timeout) = (CacheMetrics::new(metrics), Duration::from_millis(settings.redis.timeout_ms));
         let telemetry = HttpTelemetry::new(metrics);
         let (positions, pool) = (Data::from(positions), Data::new(replica.clone()));
         let app = move || {
+            // Each thread has a connection of its own: no answer comes by another.
+            let cache = Data::new(Cache::connect(redis.as_ref(), timeout, &cache_metrics));
             App::new()
+                .app_data(cache)
                 .app_data(positions.clone())
                 .app_data(pool.clone())
                 .app_data(verifier.clone())
@@ -103,10 +114,16 @@ fn configure(config: &mut ServiceConfig) {
         ("/v1/products", Permission::ReadCatalogue, web::get().to(products::list)),
         ("/v1/products/{sku}", Permission::ReadCatalogue, web::get().to(products::one)),
         ("/v1/products/by-slug/{slug}", Permission::ReadCatalogue, web::get().to(products::by_slug)),
+        ("/v1/product-cards", Permission::ReadCatalogue, web::get().to(product_cards::several)),
+        ("/v1/product-cards/{sku}", Permission::ReadCatalogue, web::get().to(product_cards::one)),
+        ("/v1/product-cards/by-slug/{slug}", Permission::ReadCatalogue, web::get().to(product_cards::by_slug)),
+        ("/v1/stock/{sku}", Permission::ReadCatalogue, web::get().to(stock::one)),
         ("/v1/catalogue", Permission::EditCatalogue, web::get().to(products::in_full)),
         ("/v1/categories", Permission::ReadCatalogue, web::get().to(categories::tree)),
         ("/v1/orders", Permission::ReadOrders, web::get().to(orders::list)),
         ("/v1/orders/{order_id}", Permission::ReadOrders, web::get().to(orders::one)),
+        ("/v1/customers", Permission::ListCustomers, web::get().to(customers::list)),
+        ("/v1/customers/{customer_id}", Permission::ReadCustomer, web::get().to(customers::one)),
         ("/v1/reports/sales", Permission::ReadReports, web::get().to(reports::sales)),
         ("/v1/positions", Permission::ReadCatalogue, web::get().to(positions::all)),
         ("/v1/openapi.json", Permission::ReadCatalogue, web::get().to(openapi::document)),

@@ -2,6 +2,7 @@
 
 use kontor_identity::IdentitySettings;
 use kontor_privacy::PrivacySettings;
+use kontor_redis::RedisSettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct QuerySettings {
     pub replica: ReplicaSettings,
+    pub redis: RedisSettings,
     pub query: AnswerSettings,
     pub identity: IdentitySettings,
     pub privacy: PrivacySettings,
@@ -76,6 +78,7 @@ impl Default for HttpSettings {
 impl Check for QuerySettings {
     fn check(&self) -> Result<(), Rule> {
         section("replica", &self.replica)?;
+        section("redis", &self.redis)?;
         section("query", &self.query)?;
         section("identity", &self.identity)?;
         section("privacy", &self.privacy)?;

@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use kontor_local::{Postgres, Role, usual_data_folder};
+use kontor_redis::{Redis, RedisSettings};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use std::path::PathBuf;
@@ -16,9 +17,29 @@ pub struct Database {
     /// The database, as a role that may do it, instead of a local platform's
     #[arg(long, value_name = "URL", env = "KONTOR_DATABASE_URL", hide_env_values = true, conflicts_with = "folder")]
     database_url: Option<String>,
+    /// Redis, for the read models that are there, if the platform is not a local one
+    #[arg(long, value_name = "URL", env = "KONTOR_REDIS__URL", hide_env_values = true)]
+    redis_url: Option<String>,
 }
 
 impl Database {
+    /// Where Redis is; `None`: nobody has said.
+    pub fn redis(&self) -> anyhow::Result<Option<Redis>> {
+        let url = match (&self.redis_url, &self.database_url) {
+            (Some(url), _) => Some(url.clone()),
+            (None, Some(_)) => None,
+            (None, None) => {
+                let folder = self.folder.clone().map_or_else(usual_data_folder, Ok)?;
+                kontor_local::Redis::url_of_last(&folder.join("redis"))
+            }
+        };
+        let Some(url) = url else { return Ok(None) };
+        // No error repeats it, as below.
+        let url = url.parse().map_err(|_| anyhow!("--redis-url is no URL of Redis"))?;
+        let settings = RedisSettings { url: Some(url), ..RedisSettings::default() };
+        Redis::of(&settings).map_err(|_| anyhow!("--redis-url is no URL of Redis"))
+    }
+
     /// How to connect; to a local platform as `role`.
     pub fn options(self, role: Role) -> anyhow::Result<PgConnectOptions> {
         let url = match self.database_url {

@@ -189,11 +189,16 @@ async fn open(database: Database, projection: &str, writers_max: usize) -> anyho
 /// As above, and these projections; all if none is named.
 async fn open_all(database: Database, names: &[String], writers_max: usize) -> anyhow::Result<(Means, Vec<Kept>)> {
     let chosen = projections::chosen(names)?;
+    let redis = database.redis()?;
     let postgres = database.options(Role::Projector)?.options([("synchronous_commit", "local")]);
     let control = PgPoolOptions::new().max_connections(4).connect_with(postgres.clone()).await;
     let control = control.context("the database cannot be reached")?;
     let log = LogReader::new(control.clone(), Arc::new(upcast::released()));
-    let stores = StoreOptions { postgres, writers_max };
+    let stores = StoreOptions { postgres, redis, writers_max };
+    let (chosen, left): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|projection| projection.can_be_kept(&stores));
+    if let Some(projection) = left.iter().find(|projection| names.iter().any(|name| name == projection.name())) {
+        bail!("projection {} is in Redis: say where that is with --redis-url", projection.name());
+    }
     let kept = chosen.into_iter().map(|projection| Kept::new(projection, &stores)).collect();
     Ok((Means { control, log, writers_max }, kept))
 }

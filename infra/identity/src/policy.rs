@@ -101,6 +101,12 @@ policy! {
     MovePayments, "move-payments" => [Staff, Admin];
     /// See payments: for customers, those of their own orders.
     ReadPayments, "read-payments" => [Customer, Staff, Admin];
+    /// See where which units are, and which orders hold them.
+    ReadStock, "read-stock" => [Warehouse, Staff, Admin];
+    /// See who the customers are.
+    ListCustomers, "list-customers" => [Staff, Admin];
+    /// See what is known of a customer: for customers, of themselves.
+    ReadCustomer, "read-customer" => [Customer, Staff, Admin];
     /// Totals of the whole shop.
     ReadReports, "read-reports" => [Analyst, Staff, Admin];
     /// Send many commands at once. Each still needs its own permission.

@@ -12,12 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const NAME: &str = "Redis";
+/// Says where the server listens to those who know its folder only.
+const PORT_FILE: &str = "port";
 
 /// A running Redis on 127.0.0.1 that keeps everything in memory only: what it holds can be built anew from the log.
 #[derive(Debug)]
 pub struct Redis {
     account: Option<Account>,
-    /// Holds `work`, its working folder, and `redis.log`.
+    /// Holds `work`, its working folder, `redis.log` and `port`.
     folder: PathBuf,
     port: u16,
     process: Running,
@@ -42,6 +44,12 @@ impl Redis {
                 result => return result.map(|()| server),
             }
         }
+    }
+
+    /// The URL of the server in this folder, as far as one was started there. `None`: none was.
+    pub fn url_of_last(folder: &Path) -> Option<String> {
+        let port: u16 = std::fs::read_to_string(folder.join(PORT_FILE)).ok()?.trim().parse().ok()?;
+        Some(format!("redis://127.0.0.1:{port}"))
     }
 
     pub fn port(&self) -> u16 {
@@ -94,6 +102,7 @@ impl Redis {
         account::private_folder(&work, self.account.as_ref())?;
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.args(["--maxmemory-policy", "noeviction"]); // Rows that were dropped at random would be missed.
         command.arg("--dir").arg(&work).current_dir("/");
         if let Some(account) = &self.account {
             account.run(&mut command);
@@ -108,7 +117,9 @@ impl Redis {
         match process.until_ready(Duration::from_secs(30), || self.ready(pid), |_, _| {}).await {
             Ok(()) => {
                 self.process.put(process);
-                Ok(())
+                let file = self.folder.join(PORT_FILE);
+                std::fs::write(&file, self.port.to_string())
+                    .map_err(Error::io(format!("cannot write {}", file.display())))
             }
             Err(Error::Ended { log_tail, .. }) if log_tail.contains("Address already in use") => Err(port_in_use()),
             Err(error) => Err(error),

@@ -251,19 +251,19 @@ impl<'a> Documents<'a> {
 
 /// Who ordered and where it goes: all that is sealed of an order, as it was sealed.
 #[derive(Serialize)]
-struct Contact<'a> {
+pub(super) struct Contact<'a> {
     email: &'a Personal,
     shipping_address: &'a Address,
     billing_address: &'a Address,
 }
 
 impl<'a> Contact<'a> {
-    fn of(Checkout { email, shipping_address, billing_address, .. }: &'a Checkout) -> Self {
+    pub(super) fn of(Checkout { email, shipping_address, billing_address, .. }: &'a Checkout) -> Self {
         Self { email, shipping_address, billing_address }
     }
 }
 
-fn json(fact: &(impl Serialize + ?Sized)) -> String {
+pub(super) fn json(fact: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(fact).expect("facts have a JSON form")
 }
 

@@ -183,6 +183,11 @@ impl Applier {
         self.progress.mark.position
     }
 
+    /// Makes sure, while there is nothing to apply, that what was applied is still there.
+    pub async fn check(&self) -> Result<(), Interruption> {
+        Ok(self.writer.check().await?)
+    }
+
     /// Applies events that follow its position. One that cannot be applied is set aside, with the later ones of its aggregate.
     /// After an error the generation is to be opened anew.
     pub async fn apply(&mut self, reads: Vec<Read>) -> Result<(), Interruption> {

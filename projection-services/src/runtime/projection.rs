@@ -31,6 +31,11 @@ pub trait Projection: Send + Sync {
         &[]
     }
 
+    /// Whether its store is configured.
+    fn can_be_kept(&self, _: &StoreOptions) -> bool {
+        true
+    }
+
     /// Where its rows are kept.
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store>;
 }
@@ -40,6 +45,8 @@ pub trait Projection: Send + Sync {
 pub enum ApplyError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    #[error("Redis: {0}")]
+    Redis(#[from] redis::RedisError),
     /// The view is not what the events before have made of it.
     #[error("the view contradicts the log: {0}")]
     Contradiction(String),
@@ -51,6 +58,7 @@ impl ApplyError {
     pub fn is_permanent(&self) -> bool {
         match self {
             ApplyError::Contradiction(_) => true,
+            ApplyError::Redis(_) => false,
             // Class 22: data exception, 23: integrity constraint violation (PostgreSQL, appendix A).
             ApplyError::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))

@@ -4,12 +4,14 @@
 //! cannot be written in one transaction with that keeps checkpoint and fence beside its rows, and Postgres a copy.
 
 pub mod postgres;
+pub mod redis;
 
 use super::dead_letters::Letter;
 use super::generation::Generation;
 use super::lanes::{LANES, Mark, Progress};
 use super::lease::Lease;
 use super::projection::{ApplyError, Event};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
@@ -22,6 +24,8 @@ use std::sync::Arc;
 pub struct StoreOptions {
     /// The primary, for role `kontor_projector`.
     pub postgres: PgConnectOptions,
+    /// `None`: there is none.
+    pub redis: Option<kontor_redis::Redis>,
     /// Transactions at the same time of one generation.
     pub writers_max: usize,
 }
@@ -29,7 +33,7 @@ pub struct StoreOptions {
 /// Keeps the rows of one projection, generation by generation. Whoever calls it sees to it that one at a time makes, shows or
 /// drops generations.
 pub trait Store: Send + Sync {
-    /// `postgres`
+    /// `postgres`, `redis`
     fn kind(&self) -> &'static str;
 
     /// Makes room for a generation. `control` is in the transaction that books it.
@@ -72,6 +76,11 @@ pub trait Writer: Send + Sync {
 
     /// Writes rows and checkpoint, both or neither, if the lease is still held.
     fn write<'a>(&'a self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Makes sure, while there is nothing to write, that the store still has what was written.
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
 }
 
 /// What one transaction writes.
@@ -127,12 +136,23 @@ pub enum StoreError {
     /// Nothing was written.
     #[error("the lease is another's")]
     Fenced,
+    /// Nothing was written. What is there is not what was written before: it is to be opened anew.
+    #[error("the store has lost what it had")]
+    Lost,
+    #[error("redis.url (KONTOR_REDIS__URL) must be set")]
+    NoRedis,
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        StoreError::Apply(error.into())
+    }
+}
+
+impl From<::redis::RedisError> for StoreError {
+    fn from(error: ::redis::RedisError) -> Self {
         StoreError::Apply(error.into())
     }
 }

@@ -108,7 +108,7 @@ impl Worker {
                 forget_earlier(&self.means, &self.kept).await;
                 return Ok(());
             }
-            match ending.run_until_cancelled(self.next(applier.position(), log_epoch, lease)).await {
+            match ending.run_until_cancelled(self.next(&applier, log_epoch, lease)).await {
                 None => return Ok(()),
                 Some(Err(error)) => return Err(error),
                 Some(Ok(Next::NewEpoch)) => (applier, log_epoch) = self.open(lease, generation).await?,
@@ -155,9 +155,9 @@ impl Worker {
     }
 
     /// The next events, as soon as there are any; the lease is renewed meanwhile.
-    async fn next(&mut self, after: i64, log_epoch: i64, lease: &Lease) -> Result<Next, Interruption> {
+    async fn next(&mut self, applier: &Applier, log_epoch: i64, lease: &Lease) -> Result<Next, Interruption> {
         let (events_max, bytes_max) = (self.settings.batch_events_max, self.settings.batch_bytes_max);
-        let mut next = pin!(self.source.next(after, log_epoch, events_max, bytes_max));
+        let mut next = pin!(self.source.next(applier.position(), log_epoch, events_max, bytes_max));
         loop {
             tokio::select! {
                 next = &mut next => return Ok(next?),
@@ -165,6 +165,7 @@ impl Worker {
                     if !lease.renew(&self.means.control).await? {
                         return Err(StoreError::Fenced.into());
                     }
+                    applier.check().await?;
                 }
             }
         }

@@ -15,7 +15,7 @@ const PRODUCTS: [&str; 4] = ["CUP", "MUG", "POT", "TIN"];
 const CATEGORIES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// A catalogue that is edited at random, decided by the rules of the domain.
-struct Editor {
+pub struct Editor {
     random: StdRng,
     products: BTreeMap<&'static str, Product>,
     tree: CategoryTree,
@@ -24,13 +24,13 @@ struct Editor {
 }
 
 impl Editor {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
         Self { random, products: BTreeMap::new(), tree: CategoryTree::default(), memberships: BTreeMap::new() }
     }
 
     /// The outcome of the next command that is not refused and changes something.
-    fn next(&mut self) -> Outcome {
+    pub fn next(&mut self) -> Outcome {
         loop {
             let decided = if self.random.random_range(0..4) == 0 { self.category() } else { self.product() };
             if !decided.events.is_empty() {

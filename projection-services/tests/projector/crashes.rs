@@ -123,6 +123,7 @@ fn plan(shop: &Shop, name: &str) -> TierPlan {
         environment: vec![
             setting("PROJECTIONS__URL", shop.servers.postgres().url(Role::Projector)),
             setting("NATS__URL", shop.servers.nats().url()),
+            setting("REDIS__URL", shop.servers.redis().url()),
             setting("OPS__BIND", format!("127.0.0.1:{ops_port}")),
             setting("PROJECTIONS__LEASE_MS", "2000".to_owned()),
         ],

@@ -17,12 +17,28 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
     for (arguments, variables, told) in [
         (&["serve"][..], vec![], "kontor-projector: projections.url (KONTOR_PROJECTIONS__URL) must be set"),
         (&["migrate"], vec![], "kontor-projector: log.migrator_url (KONTOR_LOG__MIGRATOR_URL) must be set"),
-        (&["serve", "oders"], vec![url], "kontor-projector: there is no projection \"oders\", only products, orders"),
+        (
+            &["serve", "oders"],
+            vec![url],
+            "kontor-projector: there is no projection \"oders\", only products, orders, product-cards, \
+             stock, customers",
+        ),
         (
             &[],
             vec![("KONTOR_PROJECTIONS__URL", "mysql://kontor_projector@127.0.0.1/kontor")],
             "kontor-projector: projections.url (KONTOR_PROJECTIONS__URL) is \"mysql://kontor_projector@127.0.0.1/kontor\": \
              must begin with postgres://",
+        ),
+        (
+            &["serve", "product-cards"],
+            vec![url],
+            "kontor-projector: redis.url (KONTOR_REDIS__URL) must be set: Redis 7 or newer, which product-cards is in",
+        ),
+        (
+            &[],
+            vec![url, ("KONTOR_REDIS__URL", "http://127.0.0.1")],
+            "kontor-projector: redis.url (KONTOR_REDIS__URL) is \"http://127.0.0.1/\": must be such as \
+             redis://user:password@host:6379/0",
         ),
         (
             &[],
@@ -31,7 +47,7 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
         ),
         (
             &[],
-            vec![url, ("KONTOR_OPS__BIND", "192.0.2.1:80")],
+            vec![url, ("KONTOR_REDIS__URL", "redis://127.0.0.1:1"), ("KONTOR_OPS__BIND", "192.0.2.1:80")],
             "kontor-projector: ops.bind (KONTOR_OPS__BIND) is 192.0.2.1:80: ",
         ),
     ] {

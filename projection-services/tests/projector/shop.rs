@@ -13,6 +13,7 @@ use kontor_projection_services::runtime::generation::{self, Generation, State};
 use kontor_projection_services::runtime::store::StoreOptions;
 use kontor_projection_services::runtime::{Kept, Means, Projection};
 use kontor_projection_services::{Projector, ProjectorSettings, migrate, projections};
+use kontor_redis::Redis;
 use kontor_telemetry::{Health, Metrics};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
@@ -35,7 +36,7 @@ pub struct Shop {
     pub database: PgPool,
     pub reader: LogReader,
     log: Arc<Log>,
-    trade: Trade,
+    pub trade: Trade,
     versions: HashMap<StreamId, i64>,
 }
 
@@ -50,7 +51,7 @@ impl Shop {
     }
 
     async fn open_with(database: Need) -> Self {
-        let servers = Servers::start(&[database, Need::Nats]).await.expect("the servers start");
+        let servers = Servers::start(&[database, Need::Nats, Need::Redis]).await.expect("the servers start");
         let options = |role| -> PgConnectOptions { servers.postgres().url(role).parse().expect("a URL") };
         MIGRATIONS.run(&mut options(Role::Migrator).connect().await.expect("it connects")).await.expect("they run");
         migrate(options(Role::Migrator)).await.expect("the migrations run");
@@ -144,6 +145,7 @@ impl Shop {
         let mut settings = ProjectorSettings::default();
         settings.projections.url = Some(self.servers.postgres().url(Role::Projector).parse().expect("a URL"));
         settings.projections.lease_ms = 2_000;
+        settings.redis.url = Some(self.servers.redis().url().parse().expect("a URL"));
         settings.nats.url = self.servers.nats().url().parse().expect("a URL");
         settings
     }
@@ -170,7 +172,11 @@ impl Shop {
 
     pub fn kept(&self, projection: Arc<dyn Projection>) -> Kept {
         let postgres = self.servers.postgres().url(Role::Projector).parse().expect("a URL");
-        Kept::new(projection, &StoreOptions { postgres, writers_max: 2 })
+        Kept::new(projection, &StoreOptions { postgres, redis: self.redis(), writers_max: 2 })
+    }
+
+    pub fn redis(&self) -> Option<Redis> {
+        Redis::of(&self.settings().redis).expect("a URL of Redis")
     }
 
     /// The generation of `projection` that queries see.
@@ -198,10 +204,12 @@ impl Shop {
             .await;
     }
 
-    /// Until both projections have all events of the log; then their rows must be those of a fresh fold.
+    /// Until every projection that is kept, products and orders among them, has all events of the log; then the rows of those two
+    /// must be those of a fresh fold.
     pub async fn until_caught_up(&self) {
         let head = self.head().await;
-        for projection in projections::names() {
+        let kept = self.sql("select projection from projections.checkpoints").await;
+        for projection in ["products", "orders"].into_iter().chain(kept.lines()) {
             self.until_at(projection, head).await;
         }
         crate::views::assert_equal_to_a_fresh_fold(self).await;

@@ -30,7 +30,7 @@ pub type Outcome = Vec<Decided>;
 pub struct Trade {
     random: StdRng,
     products: HashMap<Sku, Product>,
-    stock: HashMap<Sku, Stock>,
+    pub stock: HashMap<Sku, Stock>,
     orders: Vec<(OrderId, Order)>,
     skus: u32,
 }

@@ -47,7 +47,7 @@ pub struct Addressee {
 }
 
 /// As the read model has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Sealed {
     email: Personal,
     shipping_address: Address,

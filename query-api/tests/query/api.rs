@@ -61,7 +61,17 @@ impl Api {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut QuerySettings)) -> Self {
-        let servers = Servers::start(&[Need::Replica]).await.expect("the servers start");
+        Self::start_on(Servers::start(&[Need::Replica]).await.expect("the servers start"), change).await
+    }
+
+    /// With Redis, too.
+    pub async fn start_with_redis() -> Self {
+        let servers = Servers::start(&[Need::Replica, Need::Redis]).await.expect("the servers start");
+        let url = servers.redis().url().parse().expect("a URL");
+        Self::start_on(servers, |settings| settings.redis.url = Some(url)).await
+    }
+
+    async fn start_on(servers: Servers, change: impl FnOnce(&mut QuerySettings)) -> Self {
         let options: PgConnectOptions = servers.postgres().url(Role::Migrator).parse().expect("a URL");
         MIGRATIONS.run(&mut options.connect().await.expect("it connects")).await.expect("they run");
         migrate(options.clone()).await.expect("the migrations run");
@@ -155,7 +165,7 @@ pub fn client(token: Option<&str>) -> reqwest::Client {
 /// The tables of each read model, empty, as a projector makes them.
 async fn make_read_models(options: PgConnectOptions) {
     let control = PgPool::connect_with(options.clone()).await.expect("it connects");
-    let stores = StoreOptions { postgres: options, writers_max: 1 };
+    let stores = StoreOptions { postgres: options, redis: None, writers_max: 1 };
     for projection in projections::all() {
         switch::ensure(&control, &Kept::new(projection, &stores)).await.expect("it is made");
     }

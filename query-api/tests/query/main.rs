@@ -2,12 +2,15 @@
 
 mod api;
 mod callers;
+mod cards;
 mod catalogue;
 mod checkout;
 mod consistency;
+mod customers;
 mod docs;
 mod orders;
 mod products;
 mod refusals;
 mod reports;
+mod stock;
 mod trouble;

@@ -39,7 +39,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     pub fn of(projection: Arc<dyn PostgresProjection>, options: &StoreOptions) -> Arc<dyn Store> {
-        let StoreOptions { postgres, writers_max } = options.clone();
+        let StoreOptions { postgres, writers_max, .. } = options.clone();
         Arc::new(PostgresStore { projection, options: postgres, writers_max, pools: Mutex::default() })
     }
 
