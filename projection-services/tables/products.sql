@@ -22,6 +22,7 @@ create table products (
     media            json    compression lz4 not null default '[]',
     variants         bigint  not null default 0,         -- how many: so that a list need not look at them
     category_position bigint not null default 0,         -- last removal of a category that it was in
+    shown_position    bigint not null default 0,         -- of the event that put it on sale, or made the draft
     check ((price_minor is null) = (currency is null))
 ) with (fillfactor = 50); -- Stock moves all the time: room for new versions of a row beside the old.
 
@@ -47,10 +48,34 @@ create table categories (
 );
 create index categories_below on categories (parent);
 
--- Which products are in a category itself, in the order in which they are listed.
-create table product_categories (
-    category text not null,
-    sku      text not null,
+-- In which lists each product is, and by what it is sorted there: in those of the categories that it is in itself, and in that of
+-- all products, whose category is ''. A page is one range of one index, whatever the number of products, pages and variants.
+create table listed (
+    category       text   not null,
+    sku            text   not null,
+    name_key       text   collate "C" not null, -- its name in small letters
+    shown_position bigint not null,
     primary key (category, sku)
 );
-create index product_categories_of_product on product_categories (sku);
+create index listed_by_name on listed (category, name_key, sku);
+create index listed_by_age on listed (category, shown_position, sku);
+create index listed_of_product on listed (sku);
+
+-- The same by what it costs, in each currency.
+create table listed_prices (
+    category    text   not null,
+    currency    text   not null,
+    sku         text   not null,
+    price_minor bigint not null,
+    primary key (category, currency, sku)
+);
+create index listed_by_price on listed_prices (category, currency, price_minor, sku);
+create index listed_prices_of_product on listed_prices (sku);
+
+-- What products are found by: `name:value` of each attribute whose value has at most 200 characters.
+create table product_attributes (
+    attribute text not null,
+    sku       text not null,
+    primary key (attribute, sku)
+);
+create index product_attributes_of_product on product_attributes (sku);

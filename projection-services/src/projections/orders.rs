@@ -1,6 +1,7 @@
 //! `orders`: each order as it was placed and as it [stands](standing), and each cancellation that was booked by itself. One
 //! Postgres row each.
 
+pub mod past;
 mod standing;
 
 use crate::runtime::store::{Store, StoreOptions};

@@ -2,11 +2,13 @@
 //! tree of categories.
 
 mod categories;
+mod listing;
+pub mod past;
 mod variants;
 
 use crate::runtime::store::{Store, StoreOptions};
 use crate::runtime::{ApplyError, Event, PostgresProjection, PostgresStore, Projection};
-use categories::{CategoryChanges, write_memberships};
+use categories::CategoryChanges;
 use cqrs_es::Aggregate;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -39,6 +41,8 @@ struct ProductChange<'a> {
     categories: Option<BTreeSet<&'a CategoryId>>,
     attributes: Option<&'a Attributes>,
     media: Option<&'a [Medium]>,
+    /// Position of the event that put it on sale, or made the draft.
+    shown: Option<i64>,
     /// Of the last product event in the batch.
     position: i64,
 }
@@ -94,18 +98,28 @@ impl<'a> Changes<'a> {
 }
 
 impl<'a> ProductChange<'a> {
+    /// Whether it may be listed otherwise than before.
+    fn relists(&self) -> bool {
+        self.words.is_some() || self.shown.is_some() || self.categories.is_some() || !self.prices.is_empty()
+    }
+
+    /// `position` is that of the event already.
     fn fold(&mut self, sku: &'a Sku, event: &'a ProductEvent, variants: &mut VariantChanges<'a>) {
         match event {
             ProductEvent::Registered { name, description, draft } => {
                 self.words = Some((name, description.as_ref()));
                 self.draft = Some(*draft);
+                self.shown = Some(self.position);
             }
             ProductEvent::Described { name, description } => self.words = Some((name, description.as_ref())),
             ProductEvent::Priced { price, .. } => {
                 self.price = Some(*price);
                 self.prices.insert(price.currency.to_string(), price.amount_minor);
             }
-            ProductEvent::Published { .. } => self.draft = Some(false),
+            ProductEvent::Published { .. } => {
+                self.draft = Some(false);
+                self.shown = Some(self.position);
+            }
             ProductEvent::Withdrawn { reason } => self.withdrawn = Some(reason),
             ProductEvent::VariantAdded { sku: variant, options } => variants.add(sku, variant, options),
             ProductEvent::VariantRemoved { sku: variant } => variants.remove(sku, variant),
@@ -134,6 +148,10 @@ impl Projection for Products {
         "products"
     }
 
+    fn version(&self) -> i32 {
+        2 // Since products are listed by name, price and age.
+    }
+
     fn aggregate_types(&self) -> &'static [&'static str] {
         &[Product::TYPE, Stock::TYPE, CategoryTree::TYPE]
     }
@@ -158,12 +176,13 @@ impl PostgresProjection for Products {
             changes.categories.write(view).await?;
             if !changes.products.is_empty() {
                 write_products(view, &changes.products).await?;
-                let memberships: Vec<_> = changes
-                    .products
-                    .iter()
-                    .filter_map(|(sku, change)| Some((*sku, change.categories.as_ref()?)))
-                    .collect();
-                write_memberships(view, &memberships).await?;
+                let relisted = changes.products.iter().filter(|(_, change)| change.relists());
+                let relisted: Vec<_> = relisted.map(|(sku, _)| sku.as_str()).collect();
+                if !relisted.is_empty() {
+                    listing::list(view, &relisted).await?;
+                }
+                let described = changes.products.iter().filter_map(|(sku, change)| Some((*sku, change.attributes?)));
+                listing::write_attributes(view, &described.collect::<Vec<_>>()).await?;
             }
             changes.variants.write(view).await?;
             if !changes.stock.is_empty() {
@@ -193,18 +212,19 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
     let categories: Vec<_> = changes().map(|change| change.categories.as_ref().map(json)).collect();
     let attributes: Vec<_> = changes().map(|change| change.attributes.map(json)).collect();
     let media: Vec<_> = changes().map(|change| change.media.map(|media| json(&media))).collect();
+    let shown: Vec<_> = changes().map(|change| change.shown).collect();
     // What is null is left as it is, so what is new needs its default: nulls would not be let in.
     sqlx::query(
         "with c as (
              select sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
                  prices::jsonb, attributes::json, media::json, withdrawal_reason,
                  case when categories is not null then array(select json_array_elements_text(categories::json)) end
-                     as categories
+                     as categories, shown
              from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::bigint[],
                      $8::bool[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                     $15::text[])
+                     $15::text[], $16::bigint[])
                  as c (sku, name, description, price_minor, currency, withdrawn, position, draft, slug, tax_class,
-                     prices, categories, attributes, media, withdrawal_reason)
+                     prices, categories, attributes, media, withdrawal_reason, shown)
          ), updated as (
              update products as p set
                  name = coalesce(c.name, p.name),
@@ -220,14 +240,16 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
                  categories = coalesce(c.categories, p.categories),
                  attributes = coalesce(c.attributes, p.attributes),
                  media = coalesce(c.media, p.media),
+                 shown_position = coalesce(c.shown, p.shown_position),
                  product_position = c.position
              from c where p.sku = c.sku and p.product_position < c.position
          )
          insert into products (sku, name, description, price_minor, currency, withdrawn, product_position,
-             draft, slug, tax_class, prices, categories, attributes, media, withdrawal_reason)
+             draft, slug, tax_class, prices, categories, attributes, media, withdrawal_reason,
+             shown_position)
          select sku, name, description, price_minor, currency, withdrawn, position, coalesce(draft, false), slug,
              coalesce(tax_class, 'standard'), prices, coalesce(categories, '{}'), coalesce(attributes, '{}'),
-             coalesce(media, '[]'), withdrawal_reason
+             coalesce(media, '[]'), withdrawal_reason, coalesce(shown, 0)
          from c
          on conflict (sku) do nothing",
     )
@@ -246,6 +268,7 @@ async fn write_products(view: &mut PgConnection, changes: &BTreeMap<&Sku, Produc
     .bind(attributes)
     .bind(media)
     .bind(reasons)
+    .bind(shown)
     .execute(view)
     .await?;
     Ok(())

@@ -146,7 +146,7 @@ async fn kept(shop: &Shop) -> (Value, Value) {
                  'stage', case when withdrawn then 'withdrawn' when draft then 'draft' else 'published' end,
                  'reason', withdrawal_reason, 'attributes', attributes, 'media', media, 'categories', categories,
                  'listed_in', (select coalesce(json_agg(m.category order by m.category), '[]')
-                               from projections.product_categories m where m.sku = p.sku),
+                               from projections.listed m where m.sku = p.sku and m.category <> ''),
                  'variants', (select coalesce(json_object_agg(v.sku, json_build_object('options', v.options,
                                   'prices', v.prices)), '{}') from projections.variants v where v.product = p.sku)
              )), '{}') from projections.products p)::text,

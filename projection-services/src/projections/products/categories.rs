@@ -1,10 +1,10 @@
-//! The tree of categories, and which products are in each.
+//! The tree of categories.
 
 use kontor_domain::category::CategoryEvent;
 use kontor_domain::text::Name;
-use kontor_domain::{CategoryId, Sku, Slug};
+use kontor_domain::{CategoryId, Slug};
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a batch changes of one category. `None`: left as it is.
 #[derive(Debug, Default, PartialEq)]
@@ -84,9 +84,11 @@ impl<'a> CategoryChanges<'a> {
         // A product in several of them loses them all in one update, at the position of the last.
         sqlx::query(
             "with left_by as (
-                 delete from product_categories m
+                 delete from listed l
                  using unnest($1::text[], $2::bigint[]) as g (category, position)
-                 where m.category = g.category returning m.sku, g.position
+                 where l.category = g.category returning l.sku, g.position
+             ), unpriced as (
+                 delete from listed_prices where category = any($1)
              )
              update products as p
              set categories = array(select c from unnest(p.categories) with ordinality u (c, n)
@@ -101,32 +103,4 @@ impl<'a> CategoryChanges<'a> {
         sqlx::query("delete from categories where category = any($1)").bind(gone).execute(view).await?;
         Ok(())
     }
-}
-
-/// Writes which categories each of these products is in now.
-pub async fn write_memberships(
-    view: &mut PgConnection,
-    products: &[(&Sku, &BTreeSet<&CategoryId>)],
-) -> sqlx::Result<()> {
-    let (mut skus, mut members, mut categories) = (Vec::new(), Vec::new(), Vec::new());
-    for (sku, of_product) in products {
-        skus.push(sku.as_str());
-        for category in *of_product {
-            members.push(sku.as_str());
-            categories.push(category.as_str());
-        }
-    }
-    if skus.is_empty() {
-        return Ok(());
-    }
-    sqlx::query("delete from product_categories where sku = any($1)").bind(skus).execute(&mut *view).await?;
-    sqlx::query(
-        "insert into product_categories (category, sku)
-         select * from unnest($1::text[], $2::text[]) order by 1, 2",
-    )
-    .bind(categories)
-    .bind(members)
-    .execute(view)
-    .await?;
-    Ok(())
 }

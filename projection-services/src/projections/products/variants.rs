@@ -58,6 +58,12 @@ impl<'a> VariantChanges<'a> {
         }
     }
 
+    /// Those of one product, by SKU.
+    pub fn of(&self, product: &Sku) -> impl Iterator<Item = (&'a Sku, &VariantChange<'a>)> {
+        let of_product = self.variants.iter().filter(move |((of, _), _)| *of == product);
+        of_product.map(|((_, sku), change)| (*sku, change))
+    }
+
     pub async fn write(&self, view: &mut PgConnection) -> sqlx::Result<()> {
         if self.variants.is_empty() {
             return Ok(());
