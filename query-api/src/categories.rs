@@ -1,13 +1,14 @@
 //! The tree of categories.
 
-use crate::consistency::{MinPosition, POSITION, Positions};
-use crate::openapi::{MinPositionHeader, Refused};
+use crate::consistency::POSITION;
+use crate::openapi::{AsOfParameter, MinPositionHeader, Refused};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
-use actix_web::web::Data;
+use crate::view::{AS_OF, View};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
-use sqlx::{PgPool, Row};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 use std::collections::HashMap;
 use utoipa::ToSchema;
 
@@ -21,7 +22,7 @@ pub struct CategoryTree {
 }
 
 /// A category with those below it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Category {
     pub category: String,
     pub name: String,
@@ -34,29 +35,26 @@ pub struct Category {
 #[utoipa::path(
     get,
     path = "/v1/categories",
-    params(MinPositionHeader),
+    params(AsOfParameter, MinPositionHeader),
     responses((status = 200, body = CategoryTree, headers(("Kontor-Position" = i64))), Refused)
 )]
 /// The tree of categories, whole.
-pub async fn tree(
-    request: HttpRequest,
-    min: MinPosition,
-    replica: Data<PgPool>,
-    positions: Data<Positions>,
-) -> Result<HttpResponse, Problem> {
-    Parameters::of(&request, &[])?;
-    let find = async || {
-        let rows = sqlx::query(
-            "select coalesce(c.position, 0) as reached, t.category, t.name, t.slug, t.parent
-             from (select 1) as always
-             left join checkpoints c on c.projection = 'products'
-             left join categories t on true
-             order by t.name, t.category",
-        )
-        .fetch_all(&**replica)
-        .await?;
+pub async fn tree(request: HttpRequest, view: View) -> Result<HttpResponse, Problem> {
+    Parameters::of(&request, &[AS_OF])?;
+    let (position, categories) = find(&view).await?;
+    Ok(HttpResponse::Ok().insert_header((POSITION, position)).json(CategoryTree { position, categories }))
+}
+
+/// Those at the top, each with those below it.
+pub async fn find(view: &View) -> Result<(i64, Vec<Category>), Problem> {
+    let statement = "select coalesce(c.position, 0) as reached, t.category, t.name, t.slug, t.parent
+         from (select 1) as always
+         left join checkpoints c on c.projection = 'products'
+         left join categories t on true
+         order by t.name, t.category";
+    let read = |rows: &[PgRow]| {
         let mut below: HashMap<Option<String>, Vec<Category>> = HashMap::new();
-        for row in &rows {
+        for row in rows {
             if let Some(category) = row.try_get("category")? {
                 let (name, slug) = (row.try_get("name")?, row.try_get("slug")?);
                 let category = Category { category, name, slug, categories: vec![] };
@@ -65,8 +63,7 @@ pub async fn tree(
         }
         Ok((rows[0].try_get("reached")?, under(None, &mut below)))
     };
-    let (position, categories) = positions.reflect("products", min, find).await?;
-    Ok(HttpResponse::Ok().insert_header((POSITION, position)).json(CategoryTree { position, categories }))
+    view.rows("products", || sqlx::query(statement), read).await
 }
 
 /// Takes the categories under `parent` out of `below`, each with those under it.

@@ -4,6 +4,7 @@
 //! data. A client that has just written sends the position that it got as `Kontor-Min-Position`, and the query waits until
 //! the read model is there, for a bounded time.
 
+use crate::past::LOG;
 use crate::problem::Problem;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
@@ -87,7 +88,7 @@ impl Positions {
                 self.someone_waits.notified().await;
                 continue;
             }
-            match all(&self.replica).await {
+            match with_log(&self.replica).await {
                 Ok(positions) => {
                     self.seen.send_replace(Seen(positions));
                     sleep(self.poll_interval).await;
@@ -111,24 +112,19 @@ impl Positions {
         MinPosition(min): MinPosition,
         query: impl AsyncFn() -> sqlx::Result<(i64, T)>,
     ) -> Result<(i64, T), Problem> {
-        let begun = Instant::now();
-        let deadline = begun + self.wait_max;
-        let mut has_waited = false;
+        let mut awaited = self.awaited(projection, min);
         loop {
             let (reached, found) = query().await?;
-            if reached >= min {
-                if has_waited {
-                    self.waited.observe(begun.elapsed().as_secs_f64());
-                }
+            if awaited.is_reflected_at(reached) {
                 return Ok((reached, found));
             }
-            has_waited = true;
-            if timeout_at(deadline, self.until(projection, min)).await.is_err() {
-                self.timed_out.inc();
-                let reached = self.seen.borrow().of(projection).max(reached);
-                return Err(Problem::position_not_reached(projection, min, reached));
-            }
+            awaited.wait(reached).await?;
         }
+    }
+
+    /// The position that the answer to one query must reflect.
+    pub fn awaited(&self, projection: &'static str, min: i64) -> Awaited<'_> {
+        Awaited { positions: self, projection, min, begun: Instant::now(), has_waited: false }
     }
 
     /// Until a look taken from now on has seen `min`.
@@ -143,9 +139,55 @@ impl Positions {
     }
 }
 
+/// What one query waits for, from its beginning on.
+pub struct Awaited<'a> {
+    positions: &'a Positions,
+    projection: &'static str,
+    min: i64,
+    begun: Instant,
+    has_waited: bool,
+}
+
+impl Awaited<'_> {
+    /// Whether what was found at `reached` is the answer.
+    pub fn is_reflected_at(&self, reached: i64) -> bool {
+        let is_reflected = reached >= self.min;
+        if is_reflected && self.has_waited {
+            self.positions.waited.observe(self.begun.elapsed().as_secs_f64());
+        }
+        is_reflected
+    }
+
+    /// Until it is worth another look.
+    ///
+    /// # Errors
+    /// 503 `position-not-reached` after `query.wait_max_ms`.
+    pub async fn wait(&mut self, reached: i64) -> Result<(), Problem> {
+        let Awaited { positions, projection, min, begun, .. } = *self;
+        self.has_waited = true;
+        if timeout_at(begun + positions.wait_max, positions.until(projection, min)).await.is_err() {
+            positions.timed_out.inc();
+            let reached = positions.seen.borrow().of(projection).max(reached);
+            return Err(Problem::position_not_reached(projection, min, reached));
+        }
+        Ok(())
+    }
+}
+
 /// The positions of all read models.
 pub async fn all(replica: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
     sqlx::query_as("select projection, position from checkpoints").fetch_all(replica).await
+}
+
+/// These, and the end of the log itself.
+async fn with_log(replica: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
+    sqlx::query_as(
+        "select projection, position from checkpoints
+         union all select $1, coalesce(max(position), 0) from public.log_batches",
+    )
+    .bind(LOG)
+    .fetch_all(replica)
+    .await
 }
 
 /// One who waits, until dropped: also when the client goes away.

@@ -1,7 +1,7 @@
 //! What can be asked, as OpenAPI 3.1: made from the functions that answer.
 
 use crate::problem::Problem;
-use crate::{categories, customers, orders, positions, product_cards, products, reports, stock};
+use crate::{categories, customers, graphql, live, orders, positions, product_cards, products, reports, stock};
 use actix_web::HttpResponse;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
@@ -9,7 +9,7 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
 #[openapi(
     info(title = "Kontor queries", description = "Answers from the read models; see the README of query-api."),
     paths(
-        products::list,
+        products::listing::list,
         products::one,
         products::by_slug,
         products::in_full,
@@ -22,6 +22,12 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
         orders::one,
         customers::list,
         customers::one,
+        orders::timeline::timeline,
+        live::order,
+        live::stock,
+        stock::history::history,
+        graphql::get,
+        graphql::post,
         reports::sales,
         positions::all
     )
@@ -65,6 +71,27 @@ pub struct PageParameters {
     cursor: Option<String>,
 }
 
+/// Of each query of one row.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+pub struct MomentParameters {
+    /// What it was at the end of this version: for analysts and those who run the shop.
+    #[param(minimum = 1)]
+    version: Option<i64>,
+    /// What it was then.
+    at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Of each query of a read model that is kept as it was.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+pub struct AsOfParameter {
+    /// The name under which a rebuild keeps the read model as it was: for analysts and those who run the shop.
+    as_of: Option<String>,
+}
+
 /// How any query may be refused.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
@@ -87,7 +114,7 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).expect("a document has a JSON form");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 15);
+        assert_eq!(paths.len(), 20);
         for (path, operations) in paths {
             let answers = operations["get"]["responses"].as_object().unwrap_or_else(|| panic!("{path} has no answers"));
             for status in ["200", "400", "503"] {

@@ -37,12 +37,18 @@ pub struct Page<T> {
 
 impl<C: DeserializeOwned> Asked<C> {
     pub fn of(parameters: &Parameters) -> Result<Self, Problem> {
-        let limit = match parameters.text(LIMIT).map(str::parse) {
+        let limit = parameters.text(LIMIT).map(|text| text.parse().unwrap_or(0));
+        Self::given(limit, parameters.text(CURSOR))
+    }
+
+    /// The page that is asked for in other words than those of a query string. 0 stands for what is no number.
+    pub fn given(limit: Option<usize>, cursor: Option<&str>) -> Result<Self, Problem> {
+        let limit = match limit {
             None => LIMIT_DEFAULT,
-            Some(Ok(limit @ 1..=LIMIT_MAX)) => limit,
+            Some(limit @ 1..=LIMIT_MAX) => limit,
             Some(_) => return Err(Problem::parameter(LIMIT, format_args!("must be a number from 1 to {LIMIT_MAX}"))),
         };
-        let after = parameters.text(CURSOR).map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
+        let after = cursor.map(|text| decode(text).ok_or_else(bad_cursor)).transpose()?;
         Ok(Asked { limit, after })
     }
 
@@ -52,7 +58,8 @@ impl<C: DeserializeOwned> Asked<C> {
     }
 }
 
-fn bad_cursor() -> Problem {
+/// It is none that this list has given.
+pub fn bad_cursor() -> Problem {
     Problem::parameter(CURSOR, "must be a next_cursor of this list")
 }
 
@@ -63,6 +70,13 @@ impl<T> Page<T> {
         items.truncate(asked.limit);
         let next_cursor = items.last().filter(|_| !is_last).map(|last| encode(&cursor(last)));
         Page { position, items, next_cursor }
+    }
+}
+
+impl<T> Page<T> {
+    pub fn map<U>(self, of: impl FnMut(T) -> U) -> Page<U> {
+        let Page { position, items, next_cursor } = self;
+        Page { position, items: items.into_iter().map(of).collect(), next_cursor }
     }
 }
 

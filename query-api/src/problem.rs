@@ -40,7 +40,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 impl Problem {
     fn new(status: StatusCode, name: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        let (kind, detail) = (format!("{TYPES}{name}"), detail.into());
+        let (kind, detail) = (Self::full_name(name), detail.into());
         Problem { kind, title, status, detail, members: Map::new(), position: None, retry_after_s: None }
     }
 
@@ -54,6 +54,35 @@ impl Problem {
         let detail = format!("no {noun} has the id \"{id}\" at position {position}");
         let problem = Self::new(StatusCode::NOT_FOUND, &format!("unknown-{noun}"), "There is no such thing", detail);
         Problem { position: Some(position), ..problem.with("id", id) }
+    }
+
+    /// No generation of `projection` is kept under this name.
+    pub fn unknown_generation(projection: &'static str, name: &str, known: &[&str]) -> Self {
+        let kept = if known.is_empty() { "none is".to_owned() } else { format!("only {}", known.join(", ")) };
+        let detail = format!("nothing is kept of {projection} as of \"{name}\", {kept}");
+        Self::new(StatusCode::NOT_FOUND, "unknown-generation", "There is no such thing", detail)
+            .with("projection", projection)
+            .with("id", name)
+            .with("known", known)
+    }
+
+    /// The `noun` with this `id` has not come to this version, or has none.
+    pub fn unknown_version(noun: &'static str, id: &str, version: i64, latest: i64, position: i64) -> Self {
+        let detail = format!("the {noun} \"{id}\" has versions 1 to {latest} at position {position}, not {version}");
+        let problem = Self::new(StatusCode::NOT_FOUND, "unknown-version", "There is no such thing", detail)
+            .with("id", id)
+            .with("version", version)
+            .with("latest", latest);
+        Problem { position: Some(position), ..problem }
+    }
+
+    /// All places for live updates are taken.
+    pub fn too_many_connections(most: usize) -> Self {
+        let detail = format!("{most} clients are told of changes here already; try again later");
+        let title = "All places for live updates are taken";
+        let problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", title, detail).with("most", most);
+        Problem { retry_after_s: Some(5), ..problem }
     }
 
     /// A query or path parameter breaks a rule.
@@ -91,6 +120,12 @@ impl Problem {
         Problem { position: Some(reached), retry_after_s: Some(1), ..problem }
     }
 
+    /// What was sent is not what is taken.
+    pub fn body(rule: impl fmt::Display) -> Self {
+        let detail = format!("the body {rule}");
+        Self::new(StatusCode::BAD_REQUEST, "invalid-body", "The body breaks a rule", detail)
+    }
+
     pub fn no_such_path(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "no-such-path", "There is nothing here", format!("there is no {path}"))
     }
@@ -98,6 +133,11 @@ impl Problem {
     pub fn method(method: &str, path: &str) -> Self {
         let detail = format!("{path} does not take {method}");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not for this path", detail)
+    }
+
+    /// The `type` of this name.
+    pub fn full_name(name: &str) -> String {
+        format!("{TYPES}{name}")
     }
 
     /// The `type`, in full.

@@ -1,28 +1,33 @@
-//! Products.
+//! Products. [`listing`] tells of lists of them, [`past`] of what they were.
+
+pub mod listing;
+mod past;
 
 use crate::callers::Asker;
-use crate::consistency::{MinPosition, POSITION, Positions};
+use crate::consistency::POSITION;
 use crate::etag;
-use crate::openapi::{IfNoneMatchHeader, MinPositionHeader, PageParameters, Refused};
+use crate::openapi::{AsOfParameter, IfNoneMatchHeader, MinPositionHeader, MomentParameters, PageParameters, Refused};
 use crate::paging::{AfterSku, Asked, CURSOR, LIMIT, Page};
 use crate::parameters::Parameters;
+use crate::past::{AT, Moment, Streams, VERSION};
 use crate::problem::Problem;
+use crate::view::{AS_OF, View};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
+use kontor_domain::Sku;
 use kontor_identity::{Caller, Permission};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgPool, Row};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 
 const PROJECTION: &str = "products";
-const CATEGORY: &str = "category";
 
 /// An amount in minor units (pence, cents) of an ISO 4217 currency.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Price {
     pub amount_minor: i64,
     pub currency: String,
@@ -98,19 +103,19 @@ pub struct Variant {
 const IN_LIST: &str = "p.sku, p.name, p.description, p.price_minor, p.currency, p.prices, p.withdrawn, p.draft, p.slug,
     p.categories, p.variants as variant_count,
     case when p.variants = 0 then p.on_hand else coalesce(v.on_hand, 0) end as on_hand,
-    case when p.variants = 0 then p.available else coalesce(v.available, 0) end as available";
+    case when p.variants = 0 then p.available else coalesce(v.available, 0) end as available,
+    greatest(p.product_position, p.stock_position, p.category_position, v.position) as changed_at";
 
 /// The stock of all variants of the product `p` together. Most products have none: then nothing is looked for.
 const STOCK: &str = "left join lateral (
-        select sum(s.on_hand)::bigint as on_hand, sum(s.available)::bigint as available
+        select sum(s.on_hand)::bigint as on_hand, sum(s.available)::bigint as available, max(s.stock_position) as position
         from variants v join products s on s.sku = v.sku
         where p.variants > 0 and v.product = p.sku
     ) v on true";
 
 /// What there is besides, with [`VARIANTS`] in place of [`STOCK`].
 const IN_DETAIL: &str = "p.withdrawal_reason, p.tax_class, p.attributes::text as attributes, p.media::text as media,
-    coalesce(v.list, '[]') as variants,
-    greatest(p.product_position, p.stock_position, p.category_position, v.position) as changed_at";
+    coalesce(v.list, '[]') as variants";
 
 /// The variants of the product `p`, each with its stock.
 const VARIANTS: &str = "left join lateral (
@@ -126,6 +131,18 @@ pub fn sees_drafts(caller: &Caller) -> bool {
     caller.may(Permission::EditCatalogue).is_ok()
 }
 
+fn status(withdrawn: bool, draft: bool) -> &'static str {
+    match (withdrawn, draft) {
+        (true, _) => "withdrawn",
+        (false, true) => "draft",
+        (false, false) => "published",
+    }
+}
+
+fn prices(prices: BTreeMap<String, i64>) -> Vec<Price> {
+    prices.into_iter().map(|(currency, amount_minor)| Price { amount_minor, currency }).collect()
+}
+
 /// `None`: the row has no product.
 fn product(row: &PgRow) -> sqlx::Result<Option<Product>> {
     let Some(name) = row.try_get("name")? else { return Ok(None) };
@@ -134,20 +151,16 @@ fn product(row: &PgRow) -> sqlx::Result<Option<Product>> {
         None => None,
     };
     let (withdrawn, draft) = (row.try_get("withdrawn")?, row.try_get("draft")?);
-    let Json(prices): Json<BTreeMap<String, i64>> = row.try_get("prices")?;
+    let Json(in_each): Json<BTreeMap<String, i64>> = row.try_get("prices")?;
     Ok(Some(Product {
         sku: row.try_get("sku")?,
         name,
         description: row.try_get("description")?,
-        status: match (withdrawn, draft) {
-            (true, _) => "withdrawn",
-            (false, true) => "draft",
-            (false, false) => "published",
-        },
+        status: status(withdrawn, draft),
         withdrawn,
         slug: row.try_get("slug")?,
         price,
-        prices: prices.into_iter().map(|(currency, amount_minor)| Price { amount_minor, currency }).collect(),
+        prices: prices(in_each),
         categories: row.try_get("categories")?,
         variant_count: row.try_get("variant_count")?,
         on_hand: row.try_get("on_hand")?,
@@ -173,60 +186,79 @@ fn detail(row: &PgRow) -> sqlx::Result<Option<(ProductDetail, i64)>> {
 #[utoipa::path(
     get,
     path = "/v1/products/{sku}",
-    params(("sku" = String, Path), MinPositionHeader, IfNoneMatchHeader),
+    params(("sku" = String, Path), MomentParameters, AsOfParameter, MinPositionHeader, IfNoneMatchHeader),
     responses(
         (status = 200, body = ProductDetail, headers(("Kontor-Position" = i64), ("ETag" = String))),
         (status = 304, description = "The row is the one that If-None-Match names"),
-        (status = 404, description = "unknown-product", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "unknown-product, unknown-version or unknown-generation", body = Problem,
+            content_type = "application/problem+json"),
         Refused,
     )
 )]
-/// One product with its variants. 304 with `If-None-Match`; 404 `unknown-product`.
+/// One product with its variants; with `version` or `at` what it was, for those who look after the shop. 304 with
+/// `If-None-Match`; 404 `unknown-product`.
 pub async fn one(
     request: HttpRequest,
-    asker: Asker,
+    Asker(caller): Asker,
     sku: Path<String>,
-    min: MinPosition,
-    replica: Data<PgPool>,
-    positions: Data<Positions>,
+    view: View,
+    streams: Data<Streams>,
 ) -> Result<HttpResponse, Problem> {
-    found_by("sku", &sku, &request, asker, min, &replica, &positions).await
+    let parameters = Parameters::of(&request, &[VERSION, AT, AS_OF])?;
+    let Some(moment) = Moment::of(&parameters)? else {
+        return answer("sku", &sku, &request, &caller, &view).await;
+    };
+    let known: Sku = sku.parse().map_err(|error| Problem::parameter("sku", error))?;
+    let (position, found) = past::product(&streams, &view, &known, moment).await?;
+    let seen = found.filter(|found| found.product.status != "draft" || sees_drafts(&caller));
+    let mut product = seen.ok_or_else(|| Problem::not_found("product", &sku, position))?;
+    product.withdrawal_reason.take_if(|_| !sees_drafts(&caller));
+    Ok(HttpResponse::Ok().insert_header((POSITION, position)).json(product))
 }
 
 #[utoipa::path(
     get,
     path = "/v1/products/by-slug/{slug}",
-    params(("slug" = String, Path), MinPositionHeader, IfNoneMatchHeader),
+    params(("slug" = String, Path), AsOfParameter, MinPositionHeader, IfNoneMatchHeader),
     responses(
         (status = 200, body = ProductDetail, headers(("Kontor-Position" = i64), ("ETag" = String))),
         (status = 304, description = "The row is the one that If-None-Match names"),
-        (status = 404, description = "unknown-product", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "unknown-product or unknown-generation", body = Problem,
+            content_type = "application/problem+json"),
         Refused,
     )
 )]
 /// The product whose page has this address. 304 with `If-None-Match`; 404 `unknown-product`.
 pub async fn by_slug(
     request: HttpRequest,
-    asker: Asker,
+    Asker(caller): Asker,
     slug: Path<String>,
-    min: MinPosition,
-    replica: Data<PgPool>,
-    positions: Data<Positions>,
+    view: View,
 ) -> Result<HttpResponse, Problem> {
-    found_by("slug", &slug, &request, asker, min, &replica, &positions).await
+    Parameters::of(&request, &[AS_OF])?;
+    answer("slug", &slug, &request, &caller, &view).await
 }
 
-/// The product with `value` in `column`.
-async fn found_by(
+async fn answer(
     column: &'static str,
     value: &str,
     request: &HttpRequest,
-    Asker(caller): Asker,
-    min: MinPosition,
-    replica: &PgPool,
-    positions: &Positions,
+    caller: &Caller,
+    view: &View,
 ) -> Result<HttpResponse, Problem> {
-    Parameters::of(request, &[])?;
+    let (position, found) = find(column, value, caller, view).await?;
+    let (mut product, changed_at) = found.ok_or_else(|| Problem::not_found("product", value, position))?;
+    product.withdrawal_reason.take_if(|_| !sees_drafts(caller));
+    Ok(etag::answer(request, caller, (position, etag::of(changed_at)), &product))
+}
+
+/// The product with `value` in `column`, as far as the caller may see it, with the position of the last event in it.
+pub async fn find(
+    column: &'static str,
+    value: &str,
+    caller: &Caller,
+    view: &View,
+) -> Result<(i64, Option<(ProductDetail, i64)>), Problem> {
     // One statement, hence one snapshot: the position is that of the data. No row in `products` leaves nulls.
     let statement = format!(
         "select coalesce(c.position, 0) as reached, {IN_LIST}, {IN_DETAIL}
@@ -235,135 +267,98 @@ async fn found_by(
          left join products p on p.{column} = $1 and (not p.draft or $2)
          {VARIANTS}"
     );
-    let find = async || {
-        let row = sqlx::query(&statement).bind(value).bind(sees_drafts(&caller)).fetch_one(replica).await?;
-        Ok((row.try_get("reached")?, detail(&row)?))
-    };
-    let (position, found) = positions.reflect(PROJECTION, min, find).await?;
-    let (mut product, changed_at) = found.ok_or_else(|| Problem::not_found("product", value, position))?;
-    let tag = etag::of(changed_at);
-    if etag::is_known(request, &tag) {
-        return Ok(HttpResponse::NotModified().insert_header((POSITION, position)).insert_header(tag).finish());
-    }
-    product.withdrawal_reason.take_if(|_| !sees_drafts(&caller));
-    Ok(HttpResponse::Ok().insert_header((POSITION, position)).insert_header(tag).json(product))
+    let query = || sqlx::query(&statement).bind(value).bind(sees_drafts(caller));
+    view.rows(PROJECTION, query, |rows| Ok((rows[0].try_get("reached")?, detail(&rows[0])?))).await
 }
 
-#[utoipa::path(
-    get,
-    path = "/v1/products",
-    params(
-        ("category" = Option<String>, Query, description = "only those in this category, or in one below it"),
-        PageParameters,
-        MinPositionHeader,
-    ),
-    responses(
-        (status = 200, body = Page<Product>, headers(("Kontor-Position" = i64))),
-        (status = 404, description = "unknown-category", body = Problem, content_type = "application/problem+json"),
-        Refused,
-    )
-)]
-/// A page of the products, in the order of their SKUs; of all, or of a category.
-pub async fn list(
-    request: HttpRequest,
-    Asker(caller): Asker,
-    min: MinPosition,
-    replica: Data<PgPool>,
-    positions: Data<Positions>,
-) -> Result<HttpResponse, Problem> {
-    let parameters = Parameters::of(&request, &[CATEGORY, LIMIT, CURSOR])?;
-    let category = parameters.text(CATEGORY);
-    let asked = Asked::<AfterSku>::of(&parameters)?;
-    let statement = if category.is_some() { of_category() } else { of_all() };
-    let find = async || {
-        let rows = sqlx::query(&statement)
-            .bind(asked.after.as_ref().map_or("", |after| &after.sku))
-            .bind(asked.rows())
-            .bind(sees_drafts(&caller))
-            .bind(category)
-            .fetch_all(&**replica)
-            .await?;
-        let (reached, is_there): (i64, bool) = (rows[0].try_get("reached")?, rows[0].try_get("is_there")?);
-        let found: sqlx::Result<Vec<_>> = rows.iter().filter_map(|row| product(row).transpose()).collect();
-        Ok((reached, is_there.then_some(found?)))
-    };
-    let (position, found) = positions.reflect(PROJECTION, min, find).await?;
-    let found = found.ok_or_else(|| Problem::not_found("category", category.unwrap_or_default(), position))?;
-    let page = Page::of(position, found, &asked, |product: &Product| AfterSku { sku: product.sku.clone() });
-    Ok(HttpResponse::Ok().insert_header((POSITION, position)).json(page))
-}
-
-fn of_all() -> String {
-    format!(
-        "select coalesce(c.position, 0) as reached, true as is_there, p.*
+/// Those of these products that the caller may see, in full.
+pub async fn details(skus: &[String], caller: &Caller, view: &View) -> Result<(i64, Vec<ProductDetail>), Problem> {
+    let statement = format!(
+        "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
          left join checkpoints c on c.projection = 'products'
          left join (
-             select {IN_LIST} from products p {STOCK}
-             where p.sku > $1 and p.name is not null and (not p.draft or $3) and $4::text is null
-             order by p.sku limit $2
-         ) p on true
-         order by p.sku"
-    )
+             select {IN_LIST}, {IN_DETAIL} from products p {VARIANTS}
+             where p.sku = any($1) and p.name is not null and (not p.draft or $2)
+         ) p on true"
+    );
+    let query = || sqlx::query(&statement).bind(skus).bind(sees_drafts(caller));
+    view.rows(PROJECTION, query, in_full_of).await
 }
 
-/// Takes a page of each category first, so that it costs the same whatever the number of products.
-fn of_category() -> String {
-    format!(
-        "with recursive below as (
-             select category from categories where category = $4
-             union all
-             select t.category from categories t join below b on t.parent = b.category
-         )
-         select coalesce(c.position, 0) as reached, exists (select from below) as is_there, p.*
+fn in_full_of(rows: &[PgRow]) -> sqlx::Result<(i64, Vec<ProductDetail>)> {
+    let found: sqlx::Result<Vec<_>> = rows.iter().filter_map(|row| detail(row).transpose()).collect();
+    Ok((rows[0].try_get("reached")?, found?.into_iter().map(|(detail, _)| detail).collect()))
+}
+
+/// The products that are sold under these SKUs, their own or those of variants of theirs, as far as the caller may see them.
+pub async fn sold(skus: &[String], caller: &Caller, view: &View) -> Result<(i64, Vec<(String, Product)>), Problem> {
+    let statement = format!(
+        "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
          left join checkpoints c on c.projection = 'products'
          left join (
-             select distinct on (p.sku) p.* from below cross join lateral (
-                 select {IN_LIST} from product_categories m join products p on p.sku = m.sku
-                 {STOCK}
-                 where m.category = below.category and m.sku > $1 and (not p.draft or $3)
-                 order by m.sku limit $2
-             ) p
-             order by p.sku limit $2
-         ) p on true
-         order by p.sku"
-    )
+             select s.sku as sold_as, {IN_LIST} from unnest($1::text[]) as s (sku)
+             left join lateral (select product from variants where sku = s.sku order by product limit 1) o on true
+             join products p on p.sku = coalesce(o.product, s.sku) and p.name is not null and (not p.draft or $2)
+             {STOCK}
+         ) p on true"
+    );
+    let query = || sqlx::query(&statement).bind(skus).bind(sees_drafts(caller));
+    let read = |rows: &[PgRow]| {
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            if let Some(product) = product(row)? {
+                found.push((row.try_get("sold_as")?, product));
+            }
+        }
+        Ok((rows[0].try_get("reached")?, found))
+    };
+    view.rows(PROJECTION, query, read).await
+}
+
+/// Units of each SKU that no order holds.
+pub async fn available(skus: &[String], view: &View) -> Result<(i64, HashMap<String, i64>), Problem> {
+    let statement = "select coalesce(c.position, 0) as reached, p.sku, p.available
+         from (select 1) as always
+         left join checkpoints c on c.projection = 'products'
+         left join products p on p.sku = any($1)";
+    let read = |rows: &[PgRow]| {
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            if let Some(sku) = row.try_get("sku")? {
+                found.insert(sku, row.try_get("available")?);
+            }
+        }
+        Ok((rows[0].try_get("reached")?, found))
+    };
+    view.rows(PROJECTION, || sqlx::query(statement).bind(skus), read).await
 }
 
 #[utoipa::path(
     get,
     path = "/v1/catalogue",
-    params(PageParameters, MinPositionHeader),
+    params(PageParameters, AsOfParameter, MinPositionHeader),
     responses((status = 200, body = Page<ProductDetail>, headers(("Kontor-Position" = i64))), Refused)
 )]
 /// A page of the products in full, drafts too, in the order of their SKUs: for those who edit the catalogue.
-pub async fn in_full(
-    request: HttpRequest,
-    min: MinPosition,
-    replica: Data<PgPool>,
-    positions: Data<Positions>,
-) -> Result<HttpResponse, Problem> {
-    let asked = Asked::<AfterSku>::of(&Parameters::of(&request, &[LIMIT, CURSOR])?)?;
+pub async fn in_full(request: HttpRequest, view: View) -> Result<HttpResponse, Problem> {
+    let asked = Asked::<AfterSku>::of(&Parameters::of(&request, &[LIMIT, CURSOR, AS_OF])?)?;
+    let rows = asked.rows(); // Written out: see `listing`.
     let statement = format!(
         "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
          left join checkpoints c on c.projection = 'products'
          left join (
              select {IN_LIST}, {IN_DETAIL} from (
-                 select * from products where sku > $1 and name is not null order by sku limit $2
+                 select * from products where sku > $1 and name is not null order by sku limit {rows}
              ) p {VARIANTS}
          ) p on true
          order by p.sku"
     );
-    let find = async || {
-        let after = asked.after.as_ref().map_or("", |after| &after.sku);
-        let rows = sqlx::query(&statement).bind(after).bind(asked.rows()).fetch_all(&**replica).await?;
-        let reached: i64 = rows[0].try_get("reached")?;
-        let found: sqlx::Result<Vec<_>> = rows.iter().filter_map(|row| detail(row).transpose()).collect();
-        Ok((reached, found?.into_iter().map(|(detail, _)| detail).collect()))
-    };
-    let (position, found) = positions.reflect(PROJECTION, min, find).await?;
+    let after = asked.after.as_ref().map_or("", |after| &after.sku);
+    let query = || sqlx::query(&statement).bind(after);
+    let (position, found) = view.rows(PROJECTION, query, in_full_of).await?;
     let page = Page::of(position, found, &asked, |detail: &ProductDetail| AfterSku { sku: detail.product.sku.clone() });
     Ok(HttpResponse::Ok().insert_header((POSITION, position)).json(page))
 }

@@ -10,15 +10,20 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::sleep;
 
+/// Of each connection. Lists have many forms.
+const STATEMENTS_KEPT: usize = 500;
+
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A pool without a connection yet. An error: the URL is not one of Postgres.
 pub fn connect(url: &SecretUrl, settings: &ReplicaSettings) -> sqlx::Result<PgPool> {
     let options: PgConnectOptions = url.expose().parse()?;
-    let options = options.application_name("kontor-query").options([
+    let options = options.application_name("kontor-query").statement_cache_capacity(STATEMENTS_KEPT).options([
         ("default_transaction_read_only", "on".to_owned()),
         // What queries see; the schema of one generation in its place shows them that.
         ("search_path", "projections".to_owned()),
+        // Planning a list took longer than reading it; no statement here wants a plan of its own for each value.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
         ("statement_timeout", format!("{}ms", settings.statement_timeout_ms)),
     ]);
     Ok(PgPoolOptions::new()

@@ -2,10 +2,13 @@
 
 use crate::cache::{Cache, CacheMetrics};
 use crate::consistency::Positions;
+use crate::live::{self, Hub};
+use crate::past::Streams;
 use crate::problem::Problem;
 use crate::settings::QuerySettings;
 use crate::{
-    callers, categories, customers, openapi, orders, positions, product_cards, products, replica, reports, stock,
+    callers, categories, customers, graphql, openapi, orders, positions, product_cards, products, replica, reports,
+    stock,
 };
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -28,6 +31,7 @@ pub struct Service {
     /// Aborted when dropped.
     _watches: JoinSet<()>,
     replica: PgPool,
+    hub: Data<Hub>,
 }
 
 /// Why the API could not be started.
@@ -59,6 +63,9 @@ impl Service {
         watches.spawn(positions.clone().watch());
         let check = health.register("replica");
         watches.spawn(replica::Watch::new(replica.clone(), check, &settings.replica, metrics).run());
+        let streams = Data::new(Streams::new(replica.clone()));
+        let hub = Hub::new(streams.clone(), settings.live.clone(), settings.nats.clone(), metrics);
+        watches.spawn(hub.clone().run());
 
         let verifier = Data::new(Verifier::new(&settings.identity)?);
         let master_key = MasterKey::read(&settings.privacy.master_key_file)?;
@@ -66,14 +73,19 @@ impl Service {
         let redis = Redis::of(&settings.redis)?;
         let (cache_metrics, timeout) = (CacheMetrics::new(metrics), Duration::from_millis(settings.redis.timeout_ms));
         let telemetry = HttpTelemetry::new(metrics);
-        let (positions, pool) = (Data::from(positions), Data::new(replica.clone()));
+        let (positions, pool, hub) = (Data::from(positions), Data::new(replica.clone()), Data::from(hub));
+        let of_app = (positions, pool, streams, hub.clone(), Data::new(graphql::schema()));
         let app = move || {
             // Each thread has a connection of its own: no answer comes by another.
             let cache = Data::new(Cache::connect(redis.as_ref(), timeout, &cache_metrics));
+            let (positions, pool, streams, hub, schema) = of_app.clone();
             App::new()
                 .app_data(cache)
-                .app_data(positions.clone())
-                .app_data(pool.clone())
+                .app_data(positions)
+                .app_data(pool)
+                .app_data(streams)
+                .app_data(hub)
+                .app_data(schema)
                 .app_data(verifier.clone())
                 .app_data(keyring.clone())
                 .wrap(kontor_api_docs::headers())
@@ -91,7 +103,7 @@ impl Service {
         let address = server.addrs()[0];
         let server = server.run();
         let handle = server.handle();
-        Ok(Service { address, handle, server: tokio::spawn(server), _watches: watches, replica })
+        Ok(Service { address, handle, server: tokio::spawn(server), _watches: watches, replica, hub })
     }
 
     /// Where it listens; tells the port if the settings left it open.
@@ -101,6 +113,7 @@ impl Service {
 
     /// Answers the requests that have begun, and ends.
     pub async fn stop(self) -> std::io::Result<()> {
+        self.hub.ending.cancel(); // Updates never end by themselves.
         self.handle.stop(true).await;
         let ended = self.server.await;
         self.replica.close().await;
@@ -111,7 +124,7 @@ impl Service {
 /// Every path, with what a caller must be allowed to do.
 fn configure(config: &mut ServiceConfig) {
     let queries = [
-        ("/v1/products", Permission::ReadCatalogue, web::get().to(products::list)),
+        ("/v1/products", Permission::ReadCatalogue, web::get().to(products::listing::list)),
         ("/v1/products/{sku}", Permission::ReadCatalogue, web::get().to(products::one)),
         ("/v1/products/by-slug/{slug}", Permission::ReadCatalogue, web::get().to(products::by_slug)),
         ("/v1/product-cards", Permission::ReadCatalogue, web::get().to(product_cards::several)),
@@ -123,13 +136,22 @@ fn configure(config: &mut ServiceConfig) {
         ("/v1/orders", Permission::ReadOrders, web::get().to(orders::list)),
         ("/v1/orders/{order_id}", Permission::ReadOrders, web::get().to(orders::one)),
         ("/v1/customers", Permission::ListCustomers, web::get().to(customers::list)),
+        ("/v1/orders/{order_id}/timeline", Permission::ReadOrders, web::get().to(orders::timeline::timeline)),
+        ("/v1/orders/{order_id}/events", Permission::ReadOrders, web::get().to(live::order)),
+        ("/v1/stock/{sku}/events", Permission::ReadCatalogue, web::get().to(live::stock)),
+        ("/v1/stock/{sku}/history", Permission::ReadHistory, web::get().to(stock::history::history)),
         ("/v1/customers/{customer_id}", Permission::ReadCustomer, web::get().to(customers::one)),
         ("/v1/reports/sales", Permission::ReadReports, web::get().to(reports::sales)),
         ("/v1/positions", Permission::ReadCatalogue, web::get().to(positions::all)),
+        ("/v1/graphql", Permission::ReadCatalogue, web::get().to(graphql::get)),
+        ("/v1/graphql/schema", Permission::ReadCatalogue, web::get().to(graphql::definition)),
         ("/v1/openapi.json", Permission::ReadCatalogue, web::get().to(openapi::document)),
     ];
     for (path, permission, query) in queries {
-        let resource = web::resource(path).route(query).default_service(web::to(refuse_method));
+        let mut resource = web::resource(path).route(query).default_service(web::to(refuse_method));
+        if path == "/v1/graphql" {
+            resource = resource.route(web::post().to(graphql::post));
+        }
         config.service(resource.wrap(from_fn(move |request, next| callers::allow(permission, request, next))));
     }
     kontor_api_docs::configure(config);

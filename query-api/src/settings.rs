@@ -14,6 +14,8 @@ pub struct QuerySettings {
     pub replica: ReplicaSettings,
     pub redis: RedisSettings,
     pub query: AnswerSettings,
+    pub live: LiveSettings,
+    pub nats: NatsSettings,
     pub identity: IdentitySettings,
     pub privacy: PrivacySettings,
     pub http: HttpSettings,
@@ -57,6 +59,34 @@ impl Default for AnswerSettings {
     }
 }
 
+/// Live updates: section `live`, or `KONTOR_LIVE__CONNECTIONS_MAX` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LiveSettings {
+    /// Clients that are told of changes at the same time; more are answered 503. At most 100,000.
+    pub connections_max: usize,
+    /// How often a client is told that it is still connected, in seconds. From 1 to 600.
+    pub heartbeat_s: u64,
+    /// After this long a client has to come back, with a token that still holds, in seconds. At least 1.
+    pub lasts_max_s: u64,
+    /// How often the replica is looked at, without news from NATS, while anybody is told, in milliseconds. From 10 to 60,000.
+    pub poll_interval_ms: u64,
+}
+
+impl Default for LiveSettings {
+    fn default() -> Self {
+        LiveSettings { connections_max: 1_000, heartbeat_s: 15, lasts_max_s: 900, poll_interval_ms: 500 }
+    }
+}
+
+/// Where events are published: section `nats`, or `KONTOR_NATS__URL`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsSettings {
+    /// NATS, which says when there is something to tell. Without it live updates wait for the next look at the replica.
+    pub url: Option<SecretUrl>,
+}
+
 /// The API's listener: section `http`, or `KONTOR_HTTP__BIND` and so on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,6 +110,7 @@ impl Check for QuerySettings {
         section("replica", &self.replica)?;
         section("redis", &self.redis)?;
         section("query", &self.query)?;
+        section("live", &self.live)?;
         section("identity", &self.identity)?;
         section("privacy", &self.privacy)?;
         section("http", &self.http)?;
@@ -108,6 +139,15 @@ impl Check for AnswerSettings {
     fn check(&self) -> Result<(), Rule> {
         between("wait_max_ms", self.wait_max_ms, 0, 60_000)?;
         between("poll_interval_ms", self.poll_interval_ms, 1, 1_000)
+    }
+}
+
+impl Check for LiveSettings {
+    fn check(&self) -> Result<(), Rule> {
+        between("connections_max", self.connections_max, 0, 100_000)?;
+        between("heartbeat_s", self.heartbeat_s, 1, 600)?;
+        at_least("lasts_max_s", self.lasts_max_s, 1)?;
+        between("poll_interval_ms", self.poll_interval_ms, 10, 60_000)
     }
 }
 

@@ -1,4 +1,6 @@
-//! Stock: how much is available of a SKU and, for those who move it, where it is.
+//! Stock: how much is available of a SKU and, for those who move it, where it is, and what it was.
+
+pub mod history;
 
 use crate::cache::{Cache, Kind};
 use crate::callers::Asker;

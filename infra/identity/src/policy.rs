@@ -107,6 +107,8 @@ policy! {
     ListCustomers, "list-customers" => [Staff, Admin];
     /// See what is known of a customer: for customers, of themselves.
     ReadCustomer, "read-customer" => [Customer, Staff, Admin];
+    /// See what products, orders and stock were, at any time.
+    ReadHistory, "read-history" => [Analyst, Staff, Admin];
     /// Totals of the whole shop.
     ReadReports, "read-reports" => [Analyst, Staff, Admin];
     /// Send many commands at once. Each still needs its own permission.

@@ -378,6 +378,7 @@ impl PlatformServers {
         ];
         let query = [
             ("REPLICA__URL", self.replica.url(Role::Query)),
+            ("NATS__URL", self.nats.url()),
             ("REDIS__URL", self.redis.url()),
             ("HTTP__BIND", local(ports.query)),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key),

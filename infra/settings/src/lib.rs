@@ -24,6 +24,7 @@ pub const KNOWN_SECTIONS: &[&str] = &[
     "executor",
     "http",
     "identity",
+    "live",
     "log",
     "mail",
     "nats",

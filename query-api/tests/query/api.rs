@@ -23,7 +23,7 @@ pub struct Api {
     pub health: Health,
     pub base: String,
     pub client: reqwest::Client,
-    _service: Service,
+    service: Service,
 }
 
 /// An answer, with its body as JSON (`null` if it has none).
@@ -61,17 +61,19 @@ impl Api {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut QuerySettings)) -> Self {
-        Self::start_on(Servers::start(&[Need::Replica]).await.expect("the servers start"), change).await
+        Self::start_on(&[Need::Replica], |settings, _| change(settings)).await
     }
 
     /// With Redis, too.
     pub async fn start_with_redis() -> Self {
-        let servers = Servers::start(&[Need::Replica, Need::Redis]).await.expect("the servers start");
-        let url = servers.redis().url().parse().expect("a URL");
-        Self::start_on(servers, |settings| settings.redis.url = Some(url)).await
+        Self::start_on(&[Need::Replica, Need::Redis], |settings, servers| {
+            settings.redis.url = Some(servers.redis().url().parse().expect("a URL"));
+        })
+        .await
     }
 
-    async fn start_on(servers: Servers, change: impl FnOnce(&mut QuerySettings)) -> Self {
+    pub async fn start_on(needs: &[Need], change: impl FnOnce(&mut QuerySettings, &Servers)) -> Self {
+        let servers = Servers::start(needs).await.expect("the servers start");
         let options: PgConnectOptions = servers.postgres().url(Role::Migrator).parse().expect("a URL");
         MIGRATIONS.run(&mut options.connect().await.expect("it connects")).await.expect("they run");
         migrate(options.clone()).await.expect("the migrations run");
@@ -83,7 +85,7 @@ impl Api {
         settings.privacy.master_key_file = servers.master_key_file().to_owned();
         settings.privacy.keys_cached_s = 0; // What is erased is gone at once.
         settings.http.bind = "127.0.0.1:0".to_owned();
-        change(&mut settings);
+        change(&mut settings, &servers);
         let (metrics, health) = (Metrics::new(), Health::new());
         let service = Service::start(&settings, &metrics, &health).expect("it starts");
         // Somebody else may have installed the provider already. There is no TLS here, so no certificates are needed.
@@ -91,7 +93,7 @@ impl Api {
         let token = servers.identity().token("test", Caller::Staff, None);
         let client = client(Some(&token));
         let base = format!("http://{}", service.address());
-        let api = Api { servers, metrics, health, base, client, _service: service };
+        let api = Api { servers, metrics, health, base, client, service };
         api.write("select 1").await; // The replica has the tables.
         api
     }
@@ -121,6 +123,11 @@ impl Api {
         let answer = self.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer
+    }
+
+    /// Ends it, as a rolling update does.
+    pub async fn stop(self) {
+        self.service.stop().await.expect("it ends");
     }
 
     pub async fn post(&self, path: &str) -> u16 {
@@ -170,6 +177,16 @@ async fn make_read_models(options: PgConnectOptions) {
         switch::ensure(&control, &Kept::new(projection, &stores)).await.expect("it is made");
     }
 }
+
+/// SQL that lists the products that are there, as their projection does.
+pub const RELIST: &str = "delete from projections.listed; delete from projections.listed_prices;
+    insert into projections.listed
+        select c, sku, lower(name), shown_position from projections.products cross join unnest(categories || '{\"\"}') c
+        where name is not null;
+    insert into projections.listed_prices
+        select c, key, sku, value::bigint from projections.products cross join unnest(categories || '{\"\"}') c
+            cross join jsonb_each_text(prices)
+        where name is not null;";
 
 /// SQL that moves the checkpoint of a projection.
 pub fn checkpoint(projection: &str, position: i64) -> String {

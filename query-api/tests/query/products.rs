@@ -1,6 +1,6 @@
 //! Products.
 
-use crate::api::{Api, checkpoint};
+use crate::api::{Api, RELIST, checkpoint};
 use serde_json::json;
 
 const MUG: &str = "insert into projections.products (sku, name, description, price_minor, currency, on_hand, available,
@@ -47,7 +47,7 @@ async fn a_product_that_is_known_already_is_not_sent_again() {
 async fn what_is_not_registered_is_no_product_even_if_it_has_stock() {
     let api = Api::start().await;
     let stock = "insert into projections.products (sku, on_hand, available, stock_position) values ('GHOST', 1, 1, 5);";
-    api.write(&(checkpoint("products", 21) + MUG + stock)).await;
+    api.write(&(checkpoint("products", 21) + MUG + stock + RELIST)).await;
     for sku in ["GHOST", "NOTHING"] {
         let answer = api.get(&format!("/v1/products/{sku}")).await;
         assert_eq!((answer.status, answer.problem(), answer.position()), (404, "unknown-product", 21));
@@ -62,7 +62,7 @@ async fn products_are_listed_page_by_page() {
     let api = Api::start().await;
     let insert = "insert into projections.products (sku, name, product_position)
         select 'SKU-' || lpad(n::text, 3, '0'), 'MUG no. ' || n, n from generate_series(1, 45) n;";
-    api.write(&(checkpoint("products", 45) + insert)).await;
+    api.write(&(checkpoint("products", 45) + insert + RELIST)).await;
     let (mut skus, mut path, mut pages) = (Vec::new(), "/v1/products?limit=20".to_owned(), Vec::new());
     loop {
         let answer = api.ok(&path).await;
@@ -71,7 +71,8 @@ async fn products_are_listed_page_by_page() {
         pages.push(items.len());
         skus.extend(items.iter().map(|item| item["sku"].as_str().expect("a SKU").to_owned()));
         // A product that comes in the meantime, before this page, moves no other.
-        api.write("insert into projections.products (sku, name) values ('AAA-' || gen_random_uuid(), 'LATE')").await;
+        let late = "insert into projections.products (sku, name) values ('AAA-' || gen_random_uuid(), 'LATE');";
+        api.write(&(late.to_owned() + RELIST)).await;
         let Some(cursor) = answer.body["next_cursor"].as_str() else { break };
         path = format!("/v1/products?limit=20&cursor={cursor}");
     }

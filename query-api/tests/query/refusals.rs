@@ -16,6 +16,26 @@ async fn each_wrong_parameter_is_named() {
         ("/v1/products?cursor=%00", "invalid-parameter", "cursor"),
         ("/v1/products?cursor=e30", "invalid-parameter", "cursor"),
         ("/v1/products?page=2", "unknown-parameter", "page"),
+        ("/v1/products?sort=size", "invalid-parameter", "sort"),
+        ("/v1/products?sort=price", "invalid-parameter", "currency"),
+        ("/v1/products?currency=pounds", "invalid-parameter", "currency"),
+        ("/v1/products?price_min=100", "invalid-parameter", "currency"),
+        ("/v1/products?currency=GBP&price_min=-1", "invalid-parameter", "price_min"),
+        ("/v1/products?currency=GBP&price_max=1.50", "invalid-parameter", "price_max"),
+        ("/v1/products?available=yes", "invalid-parameter", "available"),
+        ("/v1/products?attribute=material", "invalid-parameter", "attribute"),
+        (
+            "/v1/products?attribute=a:1&attribute=a:1&attribute=a:1&attribute=a:1&attribute=a:1&attribute=a:1",
+            "invalid-parameter",
+            "attribute",
+        ),
+        ("/v1/products?status=new", "invalid-parameter", "status"),
+        ("/v1/products?sort=name&cursor=eyJza3UiOiJ6In0", "invalid-parameter", "cursor"),
+        ("/v1/products/85048?version=0", "invalid-parameter", "version"),
+        ("/v1/products/85048?version=1&at=2026-01-01T00:00:00Z", "invalid-parameter", "version"),
+        ("/v1/products/85048?at=noon", "invalid-parameter", "at"),
+        ("/v1/orders/01890a5d-ac96-774b-bcce-b302099a8057?version=1&as_of=june", "invalid-parameter", "version"),
+        ("/v1/stock/85048/events?skus=A,%20", "invalid-parameter", "skus"),
         ("/v1/products/85048?fields=name", "unknown-parameter", "fields"),
         ("/v1/orders", "invalid-parameter", "customer_id"),
         ("/v1/orders?customer_id=", "invalid-parameter", "customer_id"),
@@ -67,7 +87,8 @@ async fn a_path_or_method_that_is_not_there_is_a_problem() {
 async fn the_api_describes_itself() {
     let api = Api::start().await;
     let document = api.ok("/v1/openapi.json").await.body;
-    for path in document["paths"].as_object().expect("paths").keys() {
+    let paths = document["paths"].as_object().expect("paths").keys();
+    for path in paths.filter(|path| !path.ends_with("/events")) {
         let path = path.replace("{sku}", "A").replace("{order_id}", "01890a5d-ac96-774b-bcce-b302099a8057");
         let answer = api.get(&path).await;
         assert!(answer.status == 200 || answer.problem() != "no-such-path", "{path}: {answer:?}");
