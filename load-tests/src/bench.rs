@@ -6,6 +6,9 @@
 //! - [`checkout`]: purchases, from the open cart to the confirmed order.
 //! - [`flash_sale`]: many buyers for few units, at two command processes.
 //! - [`mails`]: mails to customers, from the log to the mail server.
+//! - [`read`]: queries for products and orders.
+//! - [`rebuild`]: read models built anew, and what queries notice of it.
+//! - [`shop`]: the generated products and orders that the last two ask for; [`stage`]: the servers and tiers that they need.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
@@ -16,8 +19,13 @@ pub mod flash_sale;
 pub mod import;
 mod log;
 pub mod mails;
+mod questions;
+pub mod read;
+pub mod rebuild;
 pub mod relay;
 pub mod report;
+pub mod shop;
+pub mod stage;
 mod visible;
 
 use kontor_local::{Folder, Platform, PlatformPorts, Step};

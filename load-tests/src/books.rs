@@ -2,7 +2,7 @@
 //! our payments those of the provider's own ledger. And [`copies`], whether what repeats the log says the same.
 
 pub mod copies;
-mod stock;
+pub(crate) mod stock;
 
 use anyhow::{Context, bail, ensure};
 use cqrs_es::Aggregate;

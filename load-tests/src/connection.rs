@@ -1,7 +1,7 @@
-//! One HTTP/1.1 connection to a command API, for many small requests one after another.
+//! One HTTP/1.1 connection to one of the APIs, for many small requests one after another.
 //!
 //! The load generator shares the machine with what it measures, so it may cost next to nothing: a request is written into
-//! one buffer, and of an answer only status, length and body are read (RFC 9112, as far as the command API uses it).
+//! one buffer, and of an answer only status, length and body are read (RFC 9112, as far as the APIs use it).
 
 use bytes::{Bytes, BytesMut};
 use std::io::{self, ErrorKind, Write};
@@ -38,9 +38,20 @@ pub struct Request<'a> {
 pub struct Reply {
     pub status: u16,
     pub body: Bytes,
+    /// Up to the body.
+    head: Bytes,
 }
 
 impl Reply {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = std::str::from_utf8(&self.head).ok()?.split("\r\n");
+        lines.find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
     /// Whether the body has this text somewhere: all that is asked of most.
     pub fn says(&self, text: &str) -> bool {
         self.body.windows(text.len()).any(|window| window == text.as_bytes())
@@ -59,6 +70,16 @@ impl Connection {
         self.sent.clear();
         request.write(&mut self.sent)?;
         self.stream.write_all(&self.sent).await?;
+        self.answer().await
+    }
+
+    /// The same with a request that was written before.
+    pub async fn send_written(&mut self, request: &[u8]) -> io::Result<Reply> {
+        self.stream.write_all(request).await?;
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> io::Result<Reply> {
         let head = loop {
             if let Some(head) = Head::read(&self.received)? {
                 break head;
@@ -69,7 +90,8 @@ impl Connection {
             self.receive().await?;
         }
         let mut answer = self.received.split_to(head.length + head.body_length);
-        Ok(Reply { status: head.status, body: answer.split_off(head.length).freeze() })
+        let body = answer.split_off(head.length).freeze();
+        Ok(Reply { status: head.status, body, head: answer.freeze() })
     }
 
     async fn receive(&mut self) -> io::Result<()> {
@@ -82,6 +104,13 @@ impl Connection {
 }
 
 impl Request<'_> {
+    /// As it is sent.
+    pub fn written(&self) -> Vec<u8> {
+        let mut written = Vec::new();
+        self.write(&mut written).expect("memory can be written to");
+        written
+    }
+
     fn write(&self, to: &mut Vec<u8>) -> io::Result<()> {
         let method = if self.post.is_some() { "POST" } else { "GET" };
         write!(to, "{method} {} HTTP/1.1\r\nHost: localhost\r\n", self.path)?;
@@ -142,17 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_found_whatever_its_case() {
+        let head = Bytes::from_static(b"HTTP/1.1 200 OK\r\nkontor-position: 17\r\nContent-Length: 0\r\n\r\n");
+        let reply = Reply { status: 200, body: Bytes::new(), head };
+        assert_eq!(reply.header("Kontor-Position"), Some("17"));
+        assert_eq!(reply.header("ETag"), None);
+    }
+
+    #[test]
     fn an_answer_without_a_length_is_refused() {
         assert!(Head::read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
     }
 
     #[test]
     fn a_command_is_written_with_its_key_and_a_question_without() {
-        let written = |request: Request<'_>| {
-            let mut written = Vec::new();
-            request.write(&mut written).expect("memory can be written to");
-            String::from_utf8(written).expect("text")
-        };
+        let written = |request: Request<'_>| String::from_utf8(request.written()).expect("text");
         let question = Request { path: "/v1/carts/1", token: Some("t"), wait_s: None, post: None };
         let expected = "GET /v1/carts/1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer t\r\n\r\n";
         assert_eq!(written(question), expected);

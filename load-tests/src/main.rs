@@ -87,6 +87,12 @@ enum Bench {
     /// Mails a second, from confirmed orders in the log to a mail server that takes all.
     #[command(after_help = "Examples:\n  infra/bench mails\n  infra/bench mails --quick --json")]
     Mails(Measuring),
+    /// Product cards, listings and orders, each asked for over 32 connections, on 100,000 products and a million orders.
+    #[command(after_help = "Examples:\n  infra/bench read\n  infra/bench read --quick --json")]
+    Read(Measuring),
+    /// Read models built anew, what queries notice of it, and a projector that catches up and grows old.
+    #[command(after_help = "Examples:\n  infra/bench rebuild\n  infra/bench rebuild --quick --json")]
+    Rebuild(Measuring),
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -175,6 +181,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
                 Bench::Checkout(how) => (bench::checkout::run(how.quick).await?, how),
                 Bench::FlashSale(how) => (bench::flash_sale::run(how.quick).await?, how),
                 Bench::Mails(how) => (bench::mails::run(how.quick).await?, how),
+                Bench::Read(how) => (bench::read::run(how.quick).await?, how),
+                Bench::Rebuild(how) => (bench::rebuild::run(how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

@@ -134,16 +134,17 @@ fn costs(runs: &[Run]) -> Table {
     table
 }
 
-fn ms(times: &Histogram<u64>, quantile: f64) -> String {
+/// Milliseconds, for people.
+pub(super) fn ms(times: &Histogram<u64>, quantile: f64) -> String {
     format!("{:.2}", times.value_at_quantile(quantile) as f64 / 1_000.0)
 }
 
-fn in_us(durations: impl Iterator<Item = Duration>) -> Histogram<u64> {
+pub(super) fn in_us(durations: impl Iterator<Item = Duration>) -> Histogram<u64> {
     histogram(durations.map(|duration| duration.as_micros().try_into().unwrap_or(u64::MAX)))
 }
 
 /// Purchases as if each had begun when it was to.
-fn from_intended_start(purchases: &Histogram<u64>) -> Histogram<u64> {
+pub(super) fn from_intended_start(purchases: &Histogram<u64>) -> Histogram<u64> {
     purchases.clone_correct(purchases.value_at_quantile(0.5).max(1))
 }
 
