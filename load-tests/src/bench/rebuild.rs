@@ -93,6 +93,7 @@ pub async fn run(quick: bool) -> Result<Report> {
     stage.tidy().await?;
     stage.start_query().await?;
     let queries = Queries::make(&stage, plan.size).await?;
+    queries.during(sleep(WARM_UP)).await?;
     let (_, before) = queries.during(sleep(plan.quiet)).await?;
     let mut rebuilt = Vec::new();
     for projection in names() {
@@ -119,6 +120,8 @@ pub async fn run(quick: bool) -> Result<Report> {
 
 const POSTGRES: &str = "postgres";
 const REDIS: &str = "redis";
+/// Connections, caches and plans are made before queries count.
+const WARM_UP: Duration = Duration::from_secs(1);
 /// A projector that has nothing to do for so long is at rest.
 const REST: Duration = Duration::from_secs(2);
 

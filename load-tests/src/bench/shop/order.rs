@@ -156,7 +156,8 @@ impl Order {
 
     pub(super) fn record_payment(self) -> PaymentCommand {
         let expires_at = self.placed_at() + TimeDelta::days(7);
-        let outcome = Outcome::Authorised { amount: self.total(), expires_at, provider_reference: None };
+        let outcome =
+            Outcome::Authorised { amount: self.total(), expires_at, provider_reference: None, captures_once: false };
         PaymentCommand::Record { attempt: self.attempt(), outcome, provider_event: None, at: self.paid_at() }
     }
 
