@@ -170,6 +170,9 @@ impl Stage {
             ensure!(moved_at.elapsed() < STALLED_AFTER, "the projector is at {last} of {head} and does not go on");
             sleep(POLL_EVERY).await;
         }
+        let sql = "select count(*) from projections.dead_letters";
+        let set_aside: i64 = sqlx::query_scalar(sql).fetch_one(&self.database).await?;
+        ensure!(set_aside == 0, "{set_aside} events were set aside: they could not be applied");
         self.servers.replica().catch_up(self.postgres(), MINUTE).await?;
         let (first, first_at) = first.unwrap_or((last, moved_at));
         Ok(Followed { events: last - first, seconds: (moved_at - first_at).as_secs_f64() })
