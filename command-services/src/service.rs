@@ -243,10 +243,10 @@ async fn open_executor(settings: &Settings) -> Result<Arc<Executor>> {
 }
 
 fn open_payments(settings: &Settings, executor: Arc<Executor>) -> Result<Payments> {
-    // Two: one writes the ledger, the other reads what is due. Neither waits for the disk: what comes of an entry is in the
-    // same database and is written after it, so that a power cut takes both or the later one.
+    // Two: one writes the ledger, the other reads what is due. An entry is on disk before it is answered: this process may
+    // survive the database's crash, and would append what came of an entry that is gone.
     let pool = PgPoolOptions::new().max_connections(2).test_before_acquire(false);
-    let pool = pool.connect_lazy_with(options(&settings.log.url)?.options([("synchronous_commit", "off")]));
+    let pool = pool.connect_lazy_with(options(&settings.log.url)?);
     let simulator = Arc::new(Simulator::new(pool, settings.simulator.clone()));
     let stripe = Stripe::new(&settings.stripe, Duration::from_millis(settings.payments.timeout_ms))?;
     let payments = Payments::new(executor, &settings.payments, simulator, stripe);
