@@ -152,7 +152,7 @@ async fn a_bulk_whose_commands_are_decided_again_goes_on() {
     })
     .await;
     let line = |n: usize| {
-        let sku = format!("SKU-{}", n % 7);
+        let sku = format!("SKU-{}", n % 2);
         json!({"command": "receive-stock", "key": format!("line-{n}"), "sku": sku, "quantity": 1}).to_string()
     };
     let lines: Vec<_> = (0..700).map(line).collect();
@@ -163,5 +163,5 @@ async fn a_bulk_whose_commands_are_decided_again_goes_on() {
     // 3. Once.
     let log = app.log().await;
     assert_eq!(log.len(), 700);
-    assert_eq!(log.iter().filter(|event| event.aggregate_id == "SKU-3").count(), 100);
+    assert_eq!(log.iter().filter(|event| event.aggregate_id == "SKU-1").count(), 350);
 }
