@@ -27,6 +27,10 @@ pub const POSITION: &str = "Kontor-Position";
 pub const MIN_POSITION: &str = "Kontor-Min-Position";
 
 const TROUBLE_PAUSE: Duration = Duration::from_millis(100);
+/// Of a replica, where no transaction is serializable: SQLSTATE serialization_failure.
+const CONFLICT_WITH_RECOVERY: &str = "40001";
+const ASKED_AGAIN_MAX: u32 = 50;
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// The position that an answer must reflect; 0 if the client does not ask for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +118,7 @@ impl Positions {
     ) -> Result<(i64, T), Problem> {
         let mut awaited = self.awaited(projection, min);
         loop {
-            let (reached, found) = query().await?;
+            let (reached, found) = undisturbed(|| query()).await?;
             if awaited.is_reflected_at(reached) {
                 return Ok((reached, found));
             }
@@ -135,6 +139,23 @@ impl Positions {
             if seen.borrow_and_update().of(projection) >= min {
                 return;
             }
+        }
+    }
+}
+
+/// What `query` finds. A replica that lags cancels every query on what is just switched or dropped (`conflict with recovery`):
+/// it is asked again, and finds what has taken its place.
+pub async fn undisturbed<T, F: Future<Output = sqlx::Result<T>>>(query: impl Fn() -> F) -> sqlx::Result<T> {
+    let mut times = 0;
+    loop {
+        match query().await {
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some(CONFLICT_WITH_RECOVERY) && times < ASKED_AGAIN_MAX =>
+            {
+                times += 1;
+                sleep(ASKED_AGAIN_AFTER).await;
+            }
+            result => return result,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a query reads: the live read models or, with `as_of`, those of a generation that was kept under that name.
 
-use crate::consistency::{MIN_POSITION, MinPosition, Positions};
+use crate::consistency::{MIN_POSITION, MinPosition, Positions, undisturbed};
 use crate::problem::Problem;
 use actix_web::dev::Payload;
 use actix_web::web::Data;
@@ -60,7 +60,7 @@ impl View {
         }
         let mut awaited = self.positions.awaited(projection, self.min.0);
         loop {
-            let (reached, found) = read(&query().fetch_all(&**self.replica).await?)?;
+            let (reached, found) = read(&undisturbed(|| query().fetch_all(&**self.replica)).await?)?;
             if awaited.is_reflected_at(reached) {
                 return Ok((reached, found));
             }
