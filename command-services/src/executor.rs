@@ -299,10 +299,7 @@ impl<D: Decision> Submitted<'_, D> {
         let refusal = match self.decision.decide(&mut unit).await {
             Ok(()) => None,
             Err(Stop::Refused(refusal)) => Some(refusal),
-            Err(Stop::Failed(failure)) => {
-                unit.undo();
-                return Err(failure);
-            }
+            Err(Stop::Failed(failure)) => return Err(failure),
         };
         // What the rules say of a state that the caller does not know of would only puzzle them.
         let refusal = self.context.expects.check(unit.version_before()).err().or(refusal);

@@ -2,15 +2,24 @@
 
 mod support;
 
-use futures::future::join_all;
-use kontor_command_services::service::Role;
-use kontor_identity::Role as Caller;
-use kontor_local::{Need, Servers, Tier};
+use futures::future::{join_all, pending};
+use kontor_command_services::executor::{Context, Decision, Executor, Expects, Failure, Stop, Unit};
+use kontor_command_services::refusal::Refusal;
+use kontor_command_services::service::{Role, open_shop};
+use kontor_command_services::stock;
+use kontor_domain::stock::{Stock, StockCommand};
+use kontor_domain::{OrderId, Quantity};
+use kontor_event_schemas::upcast;
+use kontor_event_store::{Key, Log, LogSettings};
+use kontor_identity::{Caller as Who, Role as Caller};
+use kontor_local::{Need, Role as DbRole, Servers, Tier};
+use kontor_telemetry::TraceParent;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{App, client, join, migrate, problem, process, send, spawn};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 async fn two_processes() -> [App; 2] {
@@ -164,4 +173,55 @@ async fn a_bulk_whose_commands_are_decided_again_goes_on() {
     let log = app.log().await;
     assert_eq!(log.len(), 700);
     assert_eq!(log.iter().filter(|event| event.aggregate_id == "SKU-1").count(), 350);
+}
+
+/// A buyer of mugs. One who hesitates holds them in this process's mind, and asks for nothing.
+struct Buyer {
+    units: u64,
+    hesitates: bool,
+}
+
+impl Decision for Buyer {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        let quantity = Quantity::new(self.units).expect("few units");
+        let reserve = StockCommand::Reserve { order_id: OrderId(Uuid::now_v7()), quantity, expires_at: None };
+        stock::handle(unit, &"MUG".parse().expect("a SKU"), reserve).await?;
+        if self.hesitates { pending().await } else { Ok(()) }
+    }
+}
+
+/// Its client has hung up, or the process managers begin anew: a command ends between two of its aggregates.
+#[actix_web::test]
+async fn a_command_that_ends_half_decided_leaves_nothing_to_decide_on() {
+    let servers = Arc::new(Servers::start(&[Need::Postgres]).await.expect("the servers start"));
+    migrate(&servers).await;
+    let settings = support::settings(&servers);
+    let url = servers.postgres().url(DbRole::Command);
+    let process = async || {
+        let log = Log::open(url.parse().expect("a URL"), LogSettings::default(), upcast::released()).await;
+        let shop = open_shop(&settings).expect("the shop opens");
+        Executor::new(log.expect("the log opens"), shop, settings.executor.clone()).serving::<Stock>()
+    };
+    let [one, two] = [process().await, process().await];
+    let buy = async |process: &Executor, buyer| {
+        let context = Context {
+            key: Key::unique(),
+            correlation_id: Uuid::now_v7(),
+            causation_id: Uuid::now_v7(),
+            caller: Who::internal("test"),
+            expects: Expects::Anything,
+            trace: TraceParent::new_root(false),
+        };
+        process.execute(context, buyer).await
+    };
+    let app = join(servers.clone(), &[Role::Commands], |_| {}).await;
+    app.done("/v1/stock/MUG/receive", "goods", json!({"quantity": 4})).await;
+    // 1. In one process somebody is about to have one of four mugs, and goes away.
+    let gone = buy(&one, Buyer { units: 1, hesitates: true });
+    timeout(Duration::from_secs(1), gone).await.expect_err("it never ends");
+    // 2. In another process all four are sold: with an event in the place where the first had its own in mind.
+    buy(&two, Buyer { units: 4, hesitates: false }).await.expect("there are four");
+    // 3. In the first process there is none left either.
+    let late = buy(&one, Buyer { units: 1, hesitates: false }).await;
+    assert!(matches!(late, Err(Failure::Refused(Refusal::Stock { .. }))), "{late:?}");
 }

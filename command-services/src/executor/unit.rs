@@ -46,6 +46,8 @@ trait Held: Send + Sync {
     /// Version before this unit.
     fn version_before(&self) -> i64;
     fn undo(&mut self);
+    /// The events are queued: what is decided next is decided on top of them.
+    fn keep(&mut self);
     fn append(&mut self) -> StreamAppend;
     fn snapshot(&self, every: i64) -> Option<Snapshot>;
     fn read(&self) -> Box<dyn Forget>;
@@ -164,7 +166,7 @@ impl<'e> Unit<'e> {
     }
 
     /// Leaves the aggregates as they were.
-    pub(super) fn undo(&mut self) {
+    fn undo(&mut self) {
         for held in &mut self.held {
             held.undo();
         }
@@ -186,15 +188,12 @@ impl<'e> Unit<'e> {
         let mut streams: Vec<_> = self.held.iter_mut().map(|held| held.append()).collect();
         streams[..=own].rotate_right(1); // The key leads to the first.
         let changed = streams.iter().any(|of_stream| !of_stream.events.is_empty());
-        let pending = match self.executor.log.submit(Append { key: self.context.key, streams }) {
-            Ok(pending) => pending,
-            Err(error) => {
-                self.undo();
-                return Err(error.into());
-            }
-        };
+        let pending = self.executor.log.submit(Append { key: self.context.key, streams })?;
         let every = self.executor.settings.snapshot_every;
         let snapshots = self.held.iter().filter_map(|held| held.snapshot(every)).collect();
+        for held in &mut self.held {
+            held.keep();
+        }
         let verdict = match refusal {
             Some(refusal) => Verdict::Refused(refusal),
             None if changed => Verdict::Changed,
@@ -241,6 +240,16 @@ impl<A: Aggregate> Holding<A> {
     }
 }
 
+/// A unit that ends before it is queued leaves no trace: it failed, or whoever asked for it is gone. An event that only this
+/// process knows of would be taken for the one that another process puts in its place.
+impl<A: Aggregate> Drop for Holding<A> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            *self.turn = Some(before);
+        }
+    }
+}
+
 impl<A: Aggregate + Clone + 'static> Held for Holding<A> {
     fn stream(&self) -> &StreamId {
         &self.stream
@@ -255,6 +264,10 @@ impl<A: Aggregate + Clone + 'static> Held for Holding<A> {
             *self.turn = Some(before);
         }
         self.events.clear();
+    }
+
+    fn keep(&mut self) {
+        self.before = None;
     }
 
     fn append(&mut self) -> StreamAppend {
