@@ -23,7 +23,7 @@ use kontor_event_store::LogReader;
 use kontor_event_store::log_reader::ReadError;
 use kontor_telemetry::Check as Health;
 use occasion::{Occasion, READ, Unreadable};
-use outbox::Outbox;
+use outbox::{Outbox, Term};
 use post::{Halted, PostOffice, send_all};
 use sqlx::postgres::PgConnectOptions;
 use std::convert::Infallible;
@@ -93,8 +93,8 @@ impl Notifications {
 
     async fn lead(&mut self, stop: watch::Receiver<bool>) -> Result<(), Interruption> {
         let leader = Leader::elect(&self.lock, Led::Notifications).await?.ok_or(Interruption::NotLeading)?;
-        let checkpoint = self.outbox.checkpoint().await?;
-        let reclaimed = self.outbox.reclaim().await?;
+        let term = self.outbox.lead().await?;
+        let Term { checkpoint, reclaimed, .. } = term;
         info!(checkpoint, reclaimed, "Notifications are sent from here");
         self.health.ok();
         self.office.counts.leading.store(1, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Notifications {
         tokio::select! {
             Err(interruption) = watch_over(leader, &outbox, &office) => Err(interruption),
             Err(interruption) = self.fill(checkpoint, &queued) => Err(interruption),
-            sent = send_all(office.clone(), &outbox, &queued, stop) => Ok(sent?),
+            sent = send_all(office.clone(), (&outbox, &term), &queued, stop) => Ok(sent?),
         }
     }
 

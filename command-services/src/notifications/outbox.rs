@@ -1,7 +1,7 @@
 //! The outbox in Postgres: what is to be mailed, what was, and what could not be. Nothing in it is personal.
 //!
 //! Only one process fills and empties it at a time, but none relies on that: the checkpoint moves from where its writer saw
-//! it or not at all, and what came of an attempt is noted for that attempt only.
+//! it or not at all, mails are claimed in the latest [`Term`] only, and what came of an attempt is noted for that attempt.
 
 use super::occasion::{About, Kind, Occasion};
 use crate::schema;
@@ -116,6 +116,16 @@ pub enum OutboxError {
     Database(#[from] sqlx::Error),
 }
 
+/// The time during which one process sends what is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    number: i64,
+    /// Up to which position every event that called for a mail was here when it began.
+    pub checkpoint: i64,
+    /// Mails that were under way then.
+    pub reclaimed: u64,
+}
+
 /// A mail that is now being sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
@@ -165,9 +175,21 @@ impl Outbox {
         Self(database)
     }
 
-    /// Up to which position every event that calls for a mail is here.
-    pub async fn checkpoint(&self) -> sqlx::Result<i64> {
-        sqlx::query_scalar("select position from notifications.checkpoint").fetch_one(&self.0).await
+    /// Begins a term: whoever led before claims nothing any more, and what it has left half done is due again.
+    pub async fn lead(&self) -> sqlx::Result<Term> {
+        let mut transaction = self.0.begin().await?;
+        // On disk at once: a term that a power cut takes back would be given out twice.
+        sqlx::query("set local synchronous_commit = on").execute(&mut *transaction).await?;
+        // Those who are claiming at this moment are waited for, and come no more.
+        sqlx::query("select from notifications.checkpoint for update").execute(&mut *transaction).await?;
+        let (number, checkpoint) =
+            sqlx::query_as("update notifications.checkpoint set term = term + 1 returning term, position")
+                .fetch_one(&mut *transaction)
+                .await?;
+        let left = "update notifications.outbox set status = 'due', next_attempt_at = now() where status = 'sending'";
+        let reclaimed = sqlx::query(left).execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        Ok(Term { number, checkpoint, reclaimed })
     }
 
     /// Queues a mail for each of `occasions` and moves the checkpoint, both or neither. `false`: the checkpoint is not at
@@ -206,24 +228,20 @@ impl Outbox {
         Ok(moved == 1)
     }
 
-    /// Makes due again what a process that led before has left half done.
-    pub async fn reclaim(&self) -> sqlx::Result<u64> {
-        let left = "update notifications.outbox set status = 'due', next_attempt_at = now() where status = 'sending'";
-        Ok(sqlx::query(left).execute(&self.0).await?.rows_affected())
-    }
-
-    /// Up to `most` mails that are due, of which it is now known that they are being sent.
-    pub async fn claim(&self, most: i64) -> sqlx::Result<Vec<Claimed>> {
+    /// Up to `most` mails that are due, of which it is now known that they are being sent. None when `term` is over.
+    pub async fn claim(&self, term: &Term, most: i64) -> sqlx::Result<Vec<Claimed>> {
         let rows = sqlx::query(
-            "update notifications.outbox o set status = 'sending', attempts = o.attempts + 1
+            "with led as (select term from notifications.checkpoint where term = $2 for key share)
+             update notifications.outbox o set status = 'sending', attempts = o.attempts + 1
              from (
-                 select id from notifications.outbox where status = 'due' and next_attempt_at <= now()
-                 order by next_attempt_at limit $1 for update skip locked
+                 select id from led, notifications.outbox where status = 'due' and next_attempt_at <= now()
+                 order by next_attempt_at limit $1 for update of outbox skip locked
              ) due
              where o.id = due.id
              returning o.id, o.kind, o.order_id, o.cart_id, o.sequence, o.attempts",
         )
         .bind(most)
+        .bind(term.number)
         .fetch_all(&self.0)
         .await?;
         let claimed = |row: &PgRow| {

@@ -3,7 +3,7 @@
 use super::counts::NotificationCounts;
 use super::letter::{Letters, NoLetter};
 use super::mailer::{Mailer, SendError};
-use super::outbox::{Claimed, Outbox, Outcome};
+use super::outbox::{Claimed, Outbox, Outcome, Term};
 use super::settings::MailSettings;
 use super::templates::Templates;
 use rand::Rng;
@@ -36,14 +36,14 @@ pub enum Halted {
     Panic(#[from] JoinError),
 }
 
-/// Sends what is due, until `stop` says so and all that was begun has ended. `queued` tells of new mails; what becomes due
-/// otherwise is found by asking.
+/// Sends what is due, in this term, until `stop` says so and all that was begun has ended. `queued` tells of new mails; what
+/// becomes due otherwise is found by asking.
 ///
 /// What has ended is noted with what ends within [`GATHER`] of it: a statement for each mail would cost a busy shop more
 /// than the mail itself. Until it is noted a crash sends the mail again, under the same Message-ID.
 pub async fn send_all(
     office: Arc<PostOffice>,
-    outbox: &Outbox,
+    (outbox, term): (&Outbox, &Term),
     queued: &Notify,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Halted> {
@@ -64,25 +64,26 @@ pub async fn send_all(
         }
         let room = office.settings.in_flight_max - under_way.len();
         if may_be_due && room > 0 && !stopping {
-            let claimed = outbox.claim(room as i64).await?;
+            let claimed = outbox.claim(term, room as i64).await?;
             may_be_due = claimed.len() == room;
             for mail in claimed {
                 under_way.spawn(office.clone().attempt(mail));
             }
         }
-        let before = ended.len();
         tokio::select! {
-            Some(first) = under_way.join_next() => ended.push(first?),
+            Some(another) = under_way.join_next() => {
+                if ended.is_empty() {
+                    note_at = Instant::now() + GATHER;
+                }
+                ended.push(another?);
+                while let Some(another) = under_way.try_join_next() {
+                    ended.push(another?);
+                }
+            }
             () = sleep_until(note_at), if !ended.is_empty() => {}
             () = queued.notified() => may_be_due = true,
             () = sleep(poll), if !may_be_due => may_be_due = true,
             Ok(_) = stop.wait_for(|stop| *stop), if !stopping => {}
-        }
-        while let Some(another) = under_way.try_join_next() {
-            ended.push(another?);
-        }
-        if before == 0 && !ended.is_empty() {
-            note_at = Instant::now() + GATHER;
         }
     }
 }

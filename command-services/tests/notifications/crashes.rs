@@ -1,10 +1,13 @@
 //! Processes that die, wait for each other or are told to stop: no mail is lost, none is another.
 
 use crate::shop::{Shop, distinct, until};
+use kontor_command_services::notifications::occasion::{About, Kind, Occasion};
 use kontor_command_services::notifications::outbox::Status;
+use kontor_domain::OrderId;
 use kontor_local::{Behaviour, Role as DbRole, Tier, TierPlan};
 use std::path::PathBuf;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// `kontor-command serve notifications`, as a process of its own.
 async fn process(shop: &Shop) -> Tier {
@@ -77,6 +80,30 @@ async fn of_two_processes_one_sends_and_the_other_takes_over() {
     assert!(known.iter().all(|mail| mail.status == Status::Sent), "{known:?}");
     // Who was killed between the server's yes and the note of it is followed by one who sends it again, as the same mail.
     assert_eq!(distinct(&shop.mails()), 60);
+}
+
+#[tokio::test]
+async fn who_was_replaced_without_knowing_it_takes_up_no_mail() {
+    let shop = Shop::open().await;
+    let occasion = |position| Occasion {
+        event_id: Uuid::now_v7(),
+        position,
+        kind: Kind::OrderConfirmed,
+        about: About::Order(OrderId(Uuid::now_v7())),
+        sequence: 1,
+    };
+    // 1. One mail is under way, another is due, when the sender is replaced.
+    let before = shop.outbox.lead().await.expect("a term");
+    let at = before.checkpoint;
+    assert!(shop.outbox.queue(at, at + 1, &[occasion(at + 1)]).await.expect("queued"));
+    assert_eq!(shop.outbox.claim(&before, 10).await.expect("claimed").len(), 1);
+    assert!(shop.outbox.queue(at + 1, at + 2, &[occasion(at + 2)]).await.expect("queued"));
+    let now = shop.outbox.lead().await.expect("a term");
+    assert_eq!((now.checkpoint, now.reclaimed), (at + 2, 1));
+    // 2. What it took up now nobody would ever make due again.
+    assert_eq!(shop.outbox.claim(&before, 10).await.expect("claimed"), []);
+    // 3. Its successor takes both.
+    assert_eq!(shop.outbox.claim(&now, 10).await.expect("claimed").len(), 2);
 }
 
 #[tokio::test]
