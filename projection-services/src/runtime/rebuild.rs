@@ -1,6 +1,6 @@
 //! Rebuilds: a generation is filled from the log beside the one that queries see, and then shown or kept under a name.
 
-use super::applier::{Applier, Kept, Means};
+use super::applier::{Applier, Interruption, Kept, Means};
 use super::fill::{Tell, catch_up, fill};
 use super::generation::{self, Generation, NewGeneration, State};
 use super::lease::{Lease, Manner};
@@ -50,6 +50,7 @@ pub async fn rebuild(
             None => shown(means, kept, lease, &mut applier, ending, tell).await,
             Some(as_of) => {
                 fill(means, kept, &mut applier, as_of.position, ending, tell).await?;
+                kept.store.settle(generation).await.map_err(Interruption::from)?;
                 let is_named = !ending.is_cancelled() && name(means, lease).await?;
                 Ok(if is_named { Outcome::Named } else { Outcome::Interrupted })
             }

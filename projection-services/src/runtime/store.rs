@@ -50,6 +50,11 @@ pub trait Store: Send + Sync {
         lease: &'a Lease,
     ) -> BoxFuture<'a, Result<Box<dyn Writer>, StoreError>>;
 
+    /// Makes a generation that was filled as quick to read as one that has been there for long.
+    fn settle<'a>(&'a self, _generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+
     /// Shows a generation to queries, and not `before`, from the commit of the transaction on that `control` is in.
     fn show<'a>(
         &'a self,

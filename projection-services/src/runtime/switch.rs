@@ -59,6 +59,9 @@ fn missing(there: &[Generation], version: i32) -> Option<State> {
 pub async fn switch(means: &Means, kept: &Kept, applier: &mut Applier, lease: &Lease) -> Result<(), Interruption> {
     let control = &means.control;
     let there = generation::of(control, &lease.projection).await?;
+    if let Some(filled) = there.iter().find(|generation| generation.generation == lease.generation) {
+        kept.store.settle(filled).await?;
+    }
     let live = there.into_iter().find(|generation| generation.state == State::Live);
     let Some(live) = live else {
         return Ok(show(control, kept, lease, None).await?);

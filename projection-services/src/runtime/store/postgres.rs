@@ -110,6 +110,18 @@ impl Store for PostgresStore {
         .boxed()
     }
 
+    fn settle<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            // Without statistics queries are planned for tables that are all but empty, and read all of them.
+            let mut view = self.pool(generation).acquire().await?;
+            for (table, _) in tables(&mut view, generation).await? {
+                view.execute(format!("analyze \"{table}\"").as_str()).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn show<'a>(
         &'a self,
         control: &'a mut PgConnection,
