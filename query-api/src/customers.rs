@@ -182,11 +182,8 @@ pub async fn one(
         Some(contact) if contact.erased => etag::of_erased(changed_at),
         _ => etag::of(changed_at),
     };
-    if etag::is_known(&request, &tag) {
-        return Ok(HttpResponse::NotModified().insert_header((POSITION, position)).insert_header(tag).finish());
-    }
     let customer = Customer { summary: profile.summary(), contact };
-    Ok(HttpResponse::Ok().insert_header((POSITION, position)).insert_header(tag).json(customer))
+    Ok(etag::answer_in_confidence(&request, position, tag, &customer))
 }
 
 /// As Postgres has answered a moment ago.

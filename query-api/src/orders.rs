@@ -236,10 +236,7 @@ pub async fn one(
         Some(contact) if contact.erased => etag::of_erased(changed_at),
         _ => etag::of(changed_at),
     };
-    if etag::is_known(&request, &tag) {
-        return Ok(HttpResponse::NotModified().insert_header((POSITION, position)).insert_header(tag).finish());
-    }
-    Ok(HttpResponse::Ok().insert_header((POSITION, position)).insert_header(tag).json(order))
+    Ok(etag::answer_in_confidence(&request, position, tag, &order))
 }
 
 #[utoipa::path(

@@ -5,16 +5,14 @@ mod postgres;
 
 use crate::cache::{Cache, Kind};
 use crate::callers::Asker;
-use crate::consistency::{MinPosition, POSITION, Positions};
+use crate::consistency::{MinPosition, Positions};
 use crate::etag;
 use crate::openapi::{IfNoneMatchHeader, MinPositionHeader, Refused};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::products::{Medium, Price, sees_drafts};
-use actix_web::http::header::{CACHE_CONTROL, ContentType, VARY};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::Bytes;
 use kontor_redis::Found;
 use kontor_redis::card::Kept;
 use sqlx::PgPool;
@@ -133,7 +131,7 @@ async fn found_by(
     let sees_all = sees_drafts(&caller);
     let card = cards.into_iter().flatten().find(|card| card.is_public() || sees_all);
     let card = card.ok_or_else(|| Problem::not_found("product", name, position))?;
-    Ok(answer(request, position, card.json(), sees_all))
+    Ok(etag::answer_as_kept(request, position, card.json(), sees_all))
 }
 
 #[utoipa::path(
@@ -184,18 +182,7 @@ pub async fn several(
     let mut body = format!("{{\"position\":{position},\"items\":[").into_bytes();
     body.append(&mut items);
     body.extend_from_slice(format!("],\"missing\":{missing}}}").as_bytes());
-    Ok(answer(&request, position, body.into(), sees_all))
-}
-
-/// What is sent as it is kept, with what caches need to know. Drafts are for nobody else.
-pub fn answer(request: &HttpRequest, position: i64, json: Bytes, is_private: bool) -> HttpResponse {
-    let tag = etag::of_content(&json);
-    let caching = if is_private { "private, no-cache" } else { "public, max-age=1" };
-    let is_known = etag::is_known(request, &tag);
-    let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    answer.insert_header((POSITION, position)).insert_header(tag).insert_header((CACHE_CONTROL, caching));
-    answer.insert_header((VARY, "Authorization, Kontor-Min-Position"));
-    if is_known { answer.finish() } else { answer.insert_header(ContentType::json()).body(json) }
+    Ok(etag::answer_as_kept(&request, position, body.into(), sees_all))
 }
 
 impl Sources<'_> {

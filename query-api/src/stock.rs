@@ -4,13 +4,11 @@ pub mod history;
 
 use crate::cache::{Cache, Kind};
 use crate::callers::Asker;
-use crate::consistency::{MinPosition, POSITION, Positions};
+use crate::consistency::{MinPosition, Positions};
 use crate::etag;
 use crate::openapi::{IfNoneMatchHeader, MinPositionHeader, Refused};
 use crate::parameters::{Parameters, from_path};
 use crate::problem::Problem;
-use crate::product_cards::answer;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use kontor_domain::Sku;
@@ -130,7 +128,7 @@ pub async fn one(
         && let Some(found) = cache.read(Kind::Availability, &[sku.as_str()], min).await
         && let Some(Found { position, value }) = found.into_iter().flatten().next()
     {
-        return Ok(answer(&request, position, value.into(), false));
+        return Ok(etag::answer_as_kept(&request, position, value.into(), false));
     }
     let find = async || {
         let row: StockRow = sqlx::query_as(
@@ -153,11 +151,7 @@ pub async fn one(
         let availability = Availability { sku: &sku, available, back_orders_left };
         let value = serde_json::to_vec(&availability).expect("it has a JSON form");
         cache.heal(Kind::Availability, sku.as_str(), Found { position, value: value.clone() });
-        return Ok(answer(&request, position, value.into(), false));
+        return Ok(etag::answer_as_kept(&request, position, value.into(), false));
     }
-    let tag = etag::of(changed_at);
-    let is_known = etag::is_known(&request, &tag);
-    let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    answer.insert_header((POSITION, position)).insert_header(tag).insert_header((CACHE_CONTROL, "no-store"));
-    Ok(if is_known { answer.finish() } else { answer.json(stock) })
+    Ok(etag::answer_in_confidence(&request, position, etag::of(changed_at), &stock))
 }
