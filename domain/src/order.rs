@@ -5,6 +5,8 @@
 //! of its goods.
 
 pub mod checkout;
+mod command;
+mod event;
 pub mod lines;
 pub mod number;
 pub mod returns;
@@ -13,301 +15,20 @@ pub(crate) mod samples;
 pub mod shipping;
 
 pub use checkout::Checkout;
+pub use command::{OrderCommand, OrderError};
+pub use event::{Fulfilment, OrderEvent, Placed};
 pub use lines::{LINES_MAX, Line, LinePart, LinesError, Picked, demand, goods, total};
 pub use number::{OrderNumber, OrderNumberError};
 
-use crate::text::{Country, Reason, Reference};
-use crate::{AttemptId, CustomerId, Money, OrderId, PaymentId, Quantity, ReturnId, ShipmentId};
+use crate::text::Reason;
+use crate::{Money, Quantity, ReturnId, ShipmentId};
 use chrono::{DateTime, Utc};
+use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
-use cqrs_es::{Aggregate, DomainEvent};
 use returns::Return;
 use serde::{Deserialize, Serialize};
 use shipping::Shipped;
 use std::collections::BTreeMap;
-
-/// What has happened to one order. Stored and published: a field may be added, none renamed or removed. Times are
-/// business time, UTC.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum OrderEvent {
-    /// The order stands, and its goods are reserved or shipped in the same append.
-    Placed(Placed),
-    /// The order does not stand any more; its goods are released in the same append.
-    Cancelled { order_id: OrderId, total: Money, reason: Reason, cancelled_at: DateTime<Utc> },
-    /// The payment holds `amount`, which is all that is due.
-    Authorised { order_id: OrderId, payment_id: PaymentId, amount: Money, authorised_at: DateTime<Utc> },
-    /// The shop will deliver. The goods stay reserved until they are shipped, however long that takes.
-    Confirmed { order_id: OrderId, number: OrderNumber, due: Money, confirmed_at: DateTime<Utc> },
-    /// `parts` have left the building, in the same append. `charge` is what they cost, with shipping in the first
-    /// shipment; all shipments together cost what is due. `complete`: nothing is left to ship.
-    Shipped {
-        order_id: OrderId,
-        shipment_id: ShipmentId,
-        parts: Vec<LinePart>,
-        charge: Money,
-        tracking: Option<Reference>,
-        complete: bool,
-        shipped_at: DateTime<Utc>,
-    },
-    /// The shipment has arrived. `complete`: everything has.
-    Delivered { order_id: OrderId, shipment_id: ShipmentId, complete: bool, delivered_at: DateTime<Utc> },
-    /// `amount` has moved from the payment to us. `captured_total` includes it.
-    Captured {
-        order_id: OrderId,
-        payment_id: PaymentId,
-        amount: Money,
-        captured_total: Money,
-        captured_at: DateTime<Utc>,
-    },
-    /// The customer will send `parts` back. `worth` is what they cost, without shipping; what is refunded may differ by
-    /// a penny of rounding, as it depends on what was received before.
-    ReturnRequested {
-        order_id: OrderId,
-        return_id: ReturnId,
-        parts: Vec<LinePart>,
-        worth: Money,
-        reason: Reason,
-        requested_at: DateTime<Utc>,
-    },
-    /// `parts` of what was to be sent back are here, and `refund` is owed for them.
-    ReturnReceived {
-        order_id: OrderId,
-        return_id: ReturnId,
-        parts: Vec<LinePart>,
-        refund: Money,
-        received_at: DateTime<Utc>,
-    },
-    /// The returned `parts` are on sale again, in the same append.
-    Restocked { order_id: OrderId, return_id: ReturnId, parts: Vec<LinePart>, restocked_at: DateTime<Utc> },
-    /// `amount` has moved back to the customer. `refunded_total` includes it.
-    Refunded {
-        order_id: OrderId,
-        return_id: ReturnId,
-        amount: Money,
-        refunded_total: Money,
-        /// The payment's attempt that moved it; `None` in an event from before refunds could bounce.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        attempt: Option<AttemptId>,
-        refunded_at: DateTime<Utc>,
-    },
-    /// `amount`, which had moved back to the customer, has come back: they are still owed it. `refunded_total` is without it.
-    RefundBounced {
-        order_id: OrderId,
-        return_id: ReturnId,
-        attempt: AttemptId,
-        amount: Money,
-        refunded_total: Money,
-        bounced_at: DateTime<Utc>,
-    },
-}
-
-/// An order as it was placed. `total` is the sum of quantity x unit price over the lines.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Placed {
-    pub order_id: OrderId,
-    pub reference: Option<Reference>,
-    /// `None`: a guest.
-    pub customer_id: Option<CustomerId>,
-    pub country: Country,
-    pub lines: Vec<Line>,
-    pub total: Money,
-    pub fulfilment: Fulfilment,
-    /// Business time, UTC.
-    pub placed_at: DateTime<Utc>,
-    /// Of an order with [`Fulfilment::Checkout`], and of no other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkout: Option<Box<Checkout>>,
-}
-
-/// What becomes of the goods when the order is placed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Fulfilment {
-    /// They are set aside until they are shipped or released.
-    #[default]
-    Reserve,
-    /// They leave at once: trade over the counter, or recorded after the fact.
-    Ship,
-    /// They are set aside for a while, in which the order waits for its payment.
-    Checkout,
-}
-
-impl DomainEvent for OrderEvent {
-    fn event_type(&self) -> String {
-        match self {
-            OrderEvent::Placed(_) => "Placed",
-            OrderEvent::Cancelled { .. } => "Cancelled",
-            OrderEvent::Authorised { .. } => "Authorised",
-            OrderEvent::Confirmed { .. } => "Confirmed",
-            OrderEvent::Shipped { .. } => "Shipped",
-            OrderEvent::Delivered { .. } => "Delivered",
-            OrderEvent::Captured { .. } => "Captured",
-            OrderEvent::ReturnRequested { .. } => "ReturnRequested",
-            OrderEvent::ReturnReceived { .. } => "ReturnReceived",
-            OrderEvent::Restocked { .. } => "Restocked",
-            OrderEvent::Refunded { .. } => "Refunded",
-            OrderEvent::RefundBounced { .. } => "RefundBounced",
-        }
-        .to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum OrderCommand {
-    Place {
-        order_id: OrderId,
-        reference: Option<Reference>,
-        customer_id: Option<CustomerId>,
-        country: Country,
-        lines: Vec<Line>,
-        fulfilment: Fulfilment,
-        placed_at: DateTime<Utc>,
-        checkout: Option<Box<Checkout>>,
-    },
-    Cancel {
-        reason: Reason,
-        cancelled_at: DateTime<Utc>,
-    },
-    /// Cancels an order whose payment did not come, and no other: one that is paid meanwhile stands.
-    CancelUnpaid {
-        reason: Reason,
-        cancelled_at: DateTime<Utc>,
-    },
-    /// Books what the payment holds.
-    Authorise {
-        payment_id: PaymentId,
-        amount: Money,
-        authorised_at: DateTime<Utc>,
-    },
-    Confirm {
-        confirmed_at: DateTime<Utc>,
-    },
-    Ship {
-        shipment_id: ShipmentId,
-        picked: Picked,
-        tracking: Option<Reference>,
-        shipped_at: DateTime<Utc>,
-    },
-    Deliver {
-        shipment_id: ShipmentId,
-        delivered_at: DateTime<Utc>,
-    },
-    /// Books what the payment has captured by now.
-    BookCapture {
-        captured_total: Money,
-        captured_at: DateTime<Utc>,
-    },
-    RequestReturn {
-        return_id: ReturnId,
-        picked: Picked,
-        reason: Reason,
-        requested_at: DateTime<Utc>,
-    },
-    /// `refund`: `None` for what the goods cost, if they were paid through us.
-    ReceiveReturn {
-        return_id: ReturnId,
-        picked: Picked,
-        refund: Option<Money>,
-        received_at: DateTime<Utc>,
-    },
-    Restock {
-        return_id: ReturnId,
-        restocked_at: DateTime<Utc>,
-    },
-    /// Books what the payment has refunded for the return.
-    BookRefund {
-        return_id: ReturnId,
-        attempt: AttemptId,
-        amount: Money,
-        refunded_at: DateTime<Utc>,
-    },
-    /// Books that what an attempt had refunded has come back.
-    BookRefundBounce {
-        return_id: ReturnId,
-        attempt: AttemptId,
-        bounced_at: DateTime<Utc>,
-    },
-}
-
-/// Why an order command was refused; nothing has changed. Each variant is one problem `type` over HTTP.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum OrderError {
-    #[error("no order has this id")]
-    Unknown,
-    #[error("another order of {total} was placed under this id")]
-    PlacedDifferently { total: Money },
-    #[error("the goods of this order have been shipped")]
-    AlreadyShipped,
-    #[error(transparent)]
-    Lines(#[from] LinesError),
-
-    #[error(
-        "an order has a checkout part if its fulfilment is `checkout`, and only then; this one has `{fulfilment:?}`"
-    )]
-    CheckoutMismatch { fulfilment: Fulfilment },
-    #[error("the number of this order is {expected}, not {found}")]
-    OtherNumber { expected: OrderNumber, found: OrderNumber },
-    #[error("line {line}: the price breakdown is of another line")]
-    PricedDifferently { line: usize },
-    #[error("the price breakdown adds up to {sum}, not to {total}")]
-    BreakdownUnbalanced { sum: Money, total: Money },
-    #[error("the price breakdown must not charge below 0, charges {charge}")]
-    ChargeNegative { charge: Money },
-
-    #[error("the order is cancelled")]
-    Cancelled,
-    #[error("the order is not paid through a payment")]
-    NoPayment,
-    #[error("the order is paid through payment {expected}, not {found}")]
-    OtherPayment { expected: PaymentId, found: PaymentId },
-    #[error("{due} is due, {authorised} is authorised")]
-    AuthorisedDifferently { due: Money, authorised: Money },
-    #[error("{due} is due, and nothing is authorised yet")]
-    NotAuthorised { due: Money },
-    #[error("the {due} due is paid")]
-    AlreadyPaid { due: Money },
-    #[error("the order is not confirmed")]
-    NotConfirmed,
-    #[error("{captured_total} captured is more than the {charged} charged for what was shipped")]
-    CapturedTooMuch { captured_total: Money, charged: Money },
-
-    #[error("no units were named")]
-    NothingPicked,
-    #[error("there is no line {line}, the order has {lines}")]
-    UnknownLine { line: u32, lines: usize },
-    #[error("line {line}: {requested} units requested, {left} left to ship")]
-    NotLeftToShip { line: u32, requested: Quantity, left: Quantity },
-    #[error("the order has no shipment {shipment_id}")]
-    UnknownShipment { shipment_id: ShipmentId },
-    #[error("another shipment of {charge} was shipped under this id")]
-    ShippedDifferently { charge: Money },
-
-    #[error("the order has no return {return_id}")]
-    UnknownReturn { return_id: ReturnId },
-    #[error("line {line}: {requested} units requested, {returnable} were shipped and not returned")]
-    NotReturnable { line: u32, requested: Quantity, returnable: Quantity },
-    #[error("another return of goods worth {worth} was requested under this id")]
-    ReturnedDifferently { worth: Money },
-    #[error("line {line}: {received} units received, {requested} were to be returned")]
-    ReceivedTooMany { line: u32, received: Quantity, requested: Quantity },
-    #[error("the return was received with a refund of {refund}")]
-    ReceivedDifferently { refund: Money },
-    #[error("the return has not been received")]
-    NotReceived,
-    #[error("a refund must not be below 0, is {refund}")]
-    RefundNegative { refund: Money },
-    #[error("a refund of {requested} requested, {refundable} is captured and not refunded")]
-    RefundTooLarge { requested: Money, refundable: Money },
-    #[error("{refund} is to be refunded for the return, not {found}")]
-    RefundedDifferently { refund: Money, found: Money },
-}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Order {
@@ -321,18 +42,6 @@ pub struct Order {
     captured: Option<Money>,
     refunded: Option<Money>,
     returns: BTreeMap<ReturnId, Return>,
-}
-
-impl Placed {
-    /// What the customer is to pay: with tax and shipping if the order came from checkout.
-    pub fn due(&self) -> Money {
-        self.checkout.as_ref().map_or(self.total, |checkout| checkout.breakdown.total)
-    }
-
-    /// By line: all its units.
-    pub fn quantities(&self) -> Picked {
-        (1..).zip(&self.lines).map(|(line, Line { quantity, .. })| (line, *quantity)).collect()
-    }
 }
 
 impl Order {
@@ -526,8 +235,8 @@ impl Aggregate for Order {
 mod tests {
     use super::samples::*;
     use super::*;
-    use crate::Currency;
     use crate::scenario::{given, handle};
+    use crate::{AttemptId, Currency};
     use proptest::prelude::*;
     use uuid::Uuid;
 
