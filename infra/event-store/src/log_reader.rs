@@ -83,6 +83,26 @@ impl LogReader {
         Ok(events)
     }
 
+    /// Of the up to `most` events after position `after`, in order: those of aggregates of `types`, and the last of all,
+    /// whatever it is of. The others are passed over where they lie.
+    pub async fn read_of(&self, types: &[&str], after: i64, most: i64) -> Result<Vec<RecordedEvent>, ReadError> {
+        let up_to = self.head().await?.min(after + most);
+        if up_to <= after {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query(&format!(
+            "select {COLUMNS} from events where position > $1 and position <= $2
+                 and (aggregate_type = any($3) or position = $2)
+             order by position"
+        ))
+        .bind(after)
+        .bind(up_to)
+        .bind(types)
+        .fetch_all(&self.log)
+        .await?;
+        rows.iter().map(|row| Ok(self.upcasters.upcast(recorded(row)?)?)).collect()
+    }
+
     /// Of the up to `most` events after position `after`, in order, those whose types of aggregate and event are among
     /// `types`; and the position up to which that is all of them. The others are passed over where they lie.
     pub async fn read_only(

@@ -36,7 +36,7 @@ pub async fn fill(
     tell: Tell<'_>,
 ) -> Result<(), Interruption> {
     let (sender, mut portions) = mpsc::channel(AHEAD);
-    let log = Portions::of(means.log.clone(), PORTION_EVENTS_MAX);
+    let log = Portions::of(means.log.clone(), PORTION_EVENTS_MAX).only(kept.projection.aggregate_types());
     let reading = read(log, kept.projection.clone(), applier.position(), until, sender);
     let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
     tell(Filled { position: applier.position(), until });

@@ -103,12 +103,12 @@ impl Source {
         Source { shared }
     }
 
-    /// A reader of its own for each worker.
-    pub fn reader(&self) -> SourceReader {
+    /// A reader of its own for each worker, which wants events of aggregates of `types`. Others it has as they come.
+    pub fn reader(&self, types: &'static [&'static str]) -> SourceReader {
         SourceReader {
             shared: self.shared.clone(),
             reach: self.shared.reach.subscribe(),
-            portions: Portions::of(self.shared.log.clone(), PORTION_EVENTS_MAX),
+            portions: Portions::of(self.shared.log.clone(), PORTION_EVENTS_MAX).only(types),
         }
     }
 
@@ -137,7 +137,8 @@ impl SourceReader {
         *self.reach.borrow()
     }
 
-    /// The events after position `after`, as soon as there are any, in the bounds given; never waits for more than one.
+    /// The events after position `after`, as soon as there are any, in the bounds given; never waits for more than one. Of
+    /// those that are read from the log itself, only what is wanted and the last.
     pub async fn next(
         &mut self,
         after: i64,

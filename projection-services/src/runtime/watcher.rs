@@ -130,9 +130,9 @@ impl Watcher {
         let metrics = self.metrics.of(passing.as_deref().unwrap_or(kept.projection.name()));
         let ending = self.ending.child_token();
         let worker = Worker {
+            source: self.source.reader(kept.projection.aggregate_types()),
             kept,
             generation,
-            source: self.source.reader(),
             means: self.means.clone(),
             settings: self.settings.clone(),
             metrics: metrics.clone(),

@@ -172,7 +172,7 @@ impl Worker {
     }
 
     async fn apply(&self, applier: &mut Applier, deliveries: &[Arc<Delivery>]) -> Result<(), Interruption> {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), applier.position());
         let spans = self.spans(deliveries);
         let reads = deliveries.iter().map(|delivery| Read::of(&*self.kept.projection, delivery.clone())).collect();
         let applied = applier.apply(reads).await;
@@ -184,7 +184,7 @@ impl Worker {
 
         let now = Utc::now();
         self.metrics.batches.inc();
-        self.metrics.events.inc_by(deliveries.len() as u64);
+        self.metrics.events.inc_by((applier.position() - before).unsigned_abs());
         self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
         if let Some(appended) = deliveries.first().and_then(|first| first.recorded_at()) {
             self.metrics.visible_seconds.observe(seconds(appended, now));

@@ -239,4 +239,15 @@ async fn who_wants_few_types_of_events_gets_those_and_knows_how_far_it_has_read(
     assert_eq!(read(5, 10).await, (vec![], 5));
     // A log that has lost commits does not make anybody read backwards.
     assert_eq!(read(9, 10).await, (vec![], 9));
+
+    // By aggregate alone, the last is there to tell how far that goes.
+    let read_of = async |after, most| {
+        let events = log.reader().read_of(&[Stock::TYPE], after, most).await.expect("it can be read");
+        events.iter().map(|event| event.position).collect::<Vec<_>>()
+    };
+    let of_stock = read_of(0, 10).await;
+    assert_eq!(of_stock.last(), Some(&5));
+    assert!(!of_stock.contains(&1) && of_stock.contains(&2), "{of_stock:?}");
+    assert_eq!(read_of(0, 1).await, [1]);
+    assert!(read_of(5, 10).await.is_empty() && read_of(9, 10).await.is_empty());
 }
