@@ -1,17 +1,18 @@
-//! Fills a generation from the log at full speed: while one portion is written, the next ones are read and decoded.
+//! Fills a generation from the log. With one transaction at a time, reading and writing take turns, so that queries have the
+//! other processors to themselves; with several, the next portions are read and decoded while one is written.
 
 use super::applier::{Applier, Interruption, Kept, Means, Read};
 use super::portions::Portions;
 use super::projection::Projection;
 use kontor_event_store::log_reader::ReadError;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The more, the fewer rows are written twice.
 const PORTION_EVENTS_MAX: i64 = 20_000;
-/// Portions that wait to be written.
+/// Portions that are read before the one ahead of them is written, if nobody is to be spared.
 const AHEAD: usize = 2;
 /// Who is this close to the head of the log catches up within a moment.
 const NEAR: i64 = 1_000;
@@ -35,14 +36,16 @@ pub async fn fill(
     ending: &CancellationToken,
     tell: Tell<'_>,
 ) -> Result<(), Interruption> {
-    let (sender, mut portions) = mpsc::channel(AHEAD);
+    let turns = if means.writers_max > 1 { 1 + AHEAD } else { 1 };
+    let (sender, mut portions) = mpsc::channel(turns);
+    let sender = (sender, Arc::new(Semaphore::new(turns)));
     let log = Portions::of(means.log.clone(), PORTION_EVENTS_MAX).only(kept.projection.aggregate_types());
     let reading = read(log, kept.projection.clone(), applier.position(), until, sender);
     let _reader = AbortOnDropHandle::new(tokio::spawn(reading));
     tell(Filled { position: applier.position(), until });
     while applier.position() < until {
         let Some(portion) = ending.run_until_cancelled(portions.recv()).await else { return Ok(()) };
-        let Some(portion) = portion else { return Err(applier.ahead_of_log().into()) };
+        let Some((portion, _turn)) = portion else { return Err(applier.ahead_of_log().into()) };
         applier.apply(portion?).await?;
         tell(Filled { position: applier.position(), until });
     }
@@ -66,14 +69,18 @@ pub async fn catch_up(
     }
 }
 
+/// What was read, and the turn that ends when it is written.
+type Portion = (Result<Vec<Read>, ReadError>, OwnedSemaphorePermit);
+
 async fn read(
     mut log: Portions,
     projection: Arc<dyn Projection>,
     mut after: i64,
     until: i64,
-    portions: mpsc::Sender<Result<Vec<Read>, ReadError>>,
+    (portions, turns): (mpsc::Sender<Portion>, Arc<Semaphore>),
 ) {
     while after < until {
+        let turn = turns.clone().acquire_owned().await.expect("it is never closed");
         let portion = log.read(after, until - after).await;
         let Some(last) = portion.as_ref().map_or(Some(after), |events| Some(events.last()?.position)) else {
             return; // The log ends here: it has lost what it had.
@@ -81,7 +88,7 @@ async fn read(
         after = last;
         let is_over = portion.is_err();
         let read = |events: Vec<_>| events.into_iter().map(|event| Read::of(&*projection, Arc::new(event))).collect();
-        if portions.send(portion.map(read)).await.is_err() || is_over {
+        if portions.send((portion.map(read), turn)).await.is_err() || is_over {
             return;
         }
     }

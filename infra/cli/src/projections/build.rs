@@ -35,8 +35,8 @@ pub struct RebuildOptions {
     /// What queries ask for it by: letters, digits and -
     #[arg(long = "name", id = "name", value_name = "NAME", requires = "until")]
     as_of: Option<String>,
-    /// Transactions at the same time, from 1 to 8
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=8))]
+    /// Transactions at the same time, from 1 to 8: more than one where there are processors to spare, for queries wait for them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     parallel: u8,
     #[command(flatten)]
     database: Database,
@@ -88,7 +88,7 @@ pub async fn rebuild(options: RebuildOptions) -> anyhow::Result<Said> {
 }
 
 pub async fn rollback(options: OneOptions) -> anyhow::Result<Said> {
-    let (means, kept, json) = options.open(4).await?;
+    let (means, kept, json) = options.open(1).await?;
     let (ending, bar) = (ended_by_ctrl_c(), Bar::of(&kept));
     let shown = runtime::rollback(&means, &kept, &ending, &|filled| bar.tell(filled)).await?;
     let is_done = !matches!(shown, Outcome::Interrupted(_));
@@ -97,7 +97,7 @@ pub async fn rollback(options: OneOptions) -> anyhow::Result<Said> {
 }
 
 pub async fn verify(options: OneOptions) -> anyhow::Result<Said> {
-    let (means, kept, json) = options.open(4).await?;
+    let (means, kept, json) = options.open(1).await?;
     let (ending, bar) = (ended_by_ctrl_c(), Bar::of(&kept));
     let verified = verify::verify(&means, &kept, &ending, &|filled| bar.tell(filled)).await?;
     bar.bar.finish_and_clear();
