@@ -260,7 +260,7 @@ pub enum StockError {
     Confirmed,
     #[error("the reservation does not expire before {}", expires_at.to_rfc3339())]
     NotYetExpired { expires_at: DateTime<Utc> },
-    #[error("{requested} units requested, {shipped} have been shipped to the order and not come back")]
+    #[error("{requested} units requested, {shipped} have been shipped and not come back")]
     MoreThanShipped { requested: Quantity, shipped: Quantity },
     #[error("the quantity must be at least 1")]
     NothingToMove,
@@ -268,7 +268,8 @@ pub enum StockError {
     TooMany { quantity: Quantity },
 }
 
-/// The maps with an entry for each order share their unchanged parts with their clones.
+/// What it holds is about orders that are under way, however many there were. Of those that are done it knows the sums, and
+/// each order what became of its own. The maps share their unchanged parts with their clones.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {
     received: Quantity,
@@ -284,8 +285,6 @@ pub struct Stock {
     reservations: imbl::OrdMap<OrderId, Reservation>,
     /// Those of the orders that wait for back-ordered units, longest first.
     waiting: imbl::Vector<OrderId>,
-    /// Units that each order may bring back. It grows with the orders, so it is one number for each.
-    shipped_to: imbl::OrdMap<OrderId, Quantity>,
 }
 
 impl Stock {
@@ -440,17 +439,11 @@ impl Aggregate for Stock {
                     self.reservations.remove(&order_id);
                 }
                 self.shipped = sum(self.shipped, quantity);
-                let shipped_to = self.shipped_to.entry(order_id).or_default();
-                *shipped_to = sum(*shipped_to, quantity);
                 (self.on_hand, self.available) = (on_hand_after, available_after);
             }
-            StockEvent::Returned { order_id, quantity, location, on_hand_after, available_after } => {
+            StockEvent::Returned { quantity, location, on_hand_after, available_after, .. } => {
                 self.returned = sum(self.returned, quantity);
                 self.places.arrive(location, quantity);
-                self.shipped_to = self.shipped_to.alter(
-                    |shipped| shipped.map(|units| difference(units, quantity)).filter(|units| !units.is_zero()),
-                    order_id,
-                );
                 (self.on_hand, self.available) = (on_hand_after, available_after);
             }
             StockEvent::BackOrdersLimited { up_to, .. } => self.back_ordered_max = up_to,

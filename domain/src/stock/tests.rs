@@ -135,7 +135,7 @@ fn the_first_stored_events_are_still_read() {
     let stock: Stock = state(events);
     holds(&stock).expect("the laws hold");
     assert_eq!(stock.places.at(&LocationId::MAIN).on_hand, units(1));
-    assert_eq!(stock.shipped_to, [(ORDER_A, units(1)), (ORDER_B, units(3))].into_iter().collect());
+    assert_eq!(stock.shipped, units(4));
 }
 
 /// Golden: what is at its default is not stored, what is not is stored in this form, which may only ever gain fields.
@@ -224,8 +224,7 @@ fn holds(stock: &Stock) -> Result<(), TestCaseError> {
     prop_assert_eq!(total(&mut stock.places.iter().map(|(_, place)| place.on_hand)), stock.on_hand.units());
     prop_assert_eq!(total(&mut stock.places.iter().map(|(_, place)| place.available)), stock.available.units());
 
-    let returnable = total(&mut stock.shipped_to.values().copied());
-    prop_assert_eq!(returnable + stock.returned.units(), stock.shipped.units());
+    prop_assert!(stock.returned <= stock.shipped);
     let mut waiting: Vec<_> = stock.waiting.iter().copied().collect();
     waiting.sort();
     let missing = stock.reservations.iter().filter(|(_, reservation)| !reservation.back_ordered.is_zero());

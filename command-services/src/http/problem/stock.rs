@@ -27,8 +27,8 @@ problems! {
     RESERVATION_CONFIRMED = 409 "reservation-confirmed", "The reservation does not expire", [sku];
     /// Before that time the units can only be released.
     NOT_YET_EXPIRED = 409 "not-yet-expired", "The reservation's time is not up", [expires_at, sku];
-    /// What was never shipped to an order cannot come back from it.
-    MORE_THAN_SHIPPED = 409 "more-than-shipped", "Fewer units were shipped to the order", [requested, shipped, sku];
+    /// What was never shipped cannot come back.
+    MORE_THAN_SHIPPED = 409 "more-than-shipped", "Fewer units were shipped", [requested, shipped, sku];
     /// At least one unit is moved.
     NOTHING_TO_MOVE = 422 "nothing-to-move", "The quantity is 0", [sku];
     /// The stock of one SKU has a largest number of units.
