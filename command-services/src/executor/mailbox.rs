@@ -5,6 +5,7 @@ use cqrs_es::Aggregate;
 use futures::future::BoxFuture;
 use kontor_event_store::Lineage;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -23,8 +24,23 @@ pub type Turn<A> = OwnedMutexGuard<Option<Cached<A>>>;
 /// The mailboxes of one type of aggregate. The least used are forgotten when there are too many, which the log's expected
 /// versions make harmless.
 pub struct Mailboxes<A> {
-    by_id: Cache<CompactString, Arc<Mailbox<A>>>,
+    by_id: Cache<CompactString, Arc<Mailbox<A>>, UnitWeighter, DefaultHashBuilder, UnlessInUse>,
     waiting_max: usize,
+}
+
+/// Keeps a mailbox while anybody has a turn at it or waits for the log: whoever came next would read a stream that lacks what
+/// is on its way, be refused, and so on.
+#[derive(Clone)]
+struct UnlessInUse;
+
+impl<A> Lifecycle<CompactString, Arc<Mailbox<A>>> for UnlessInUse {
+    type RequestState = ();
+
+    fn is_pinned(&self, _: &CompactString, mailbox: &Arc<Mailbox<A>>) -> bool {
+        Arc::strong_count(mailbox) > 1
+    }
+
+    fn begin_request(&self) {}
 }
 
 /// The first to come is the first to be served: tokio's mutex is fair.
@@ -42,7 +58,9 @@ pub struct Full {
 
 impl<A: Aggregate> Mailboxes<A> {
     pub fn new(cached_max: usize, waiting_max: usize) -> Self {
-        Self { by_id: Cache::new(cached_max), waiting_max }
+        let (weighter, hashing) = (UnitWeighter, DefaultHashBuilder::default());
+        let by_id = Cache::with(cached_max, cached_max as u64, weighter, hashing, UnlessInUse);
+        Self { by_id, waiting_max }
     }
 
     pub fn of(&self, id: &str) -> Arc<Mailbox<A>> {
@@ -123,5 +141,24 @@ impl<A: Aggregate + 'static> Forget for Read<A> {
                 *state = None;
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kontor_domain::stock::Stock;
+
+    #[test]
+    fn mailboxes_are_forgotten_but_for_those_in_use() {
+        let mailboxes = Mailboxes::<Stock>::new(10, 1);
+        let held: Vec<_> = ["a", "b", "c"].map(|id| (id, mailboxes.of(id))).into();
+        for id in 0..1_000 {
+            mailboxes.of(&id.to_string());
+        }
+        assert!(mailboxes.by_id.len() <= 10, "{} are cached", mailboxes.by_id.len());
+        for (id, mailbox) in held {
+            assert!(Arc::ptr_eq(&mailboxes.of(id), &mailbox), "another would read what is not there yet");
+        }
     }
 }
