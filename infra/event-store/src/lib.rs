@@ -7,6 +7,7 @@
 //! - [`feed`]: what this process has appended, told within it.
 //! - [`stream`]: one aggregate's events, through postgres-es.
 //! - [`log_reader`]: the log from a position.
+//! - [`pages`]: long stretches of it, or a selection.
 //! - [`snapshot`]: the state of long streams, a cache.
 //! - [`key`]: idempotency keys.
 
@@ -18,6 +19,7 @@ pub mod key;
 mod lane;
 pub mod log;
 pub mod log_reader;
+pub mod pages;
 pub mod snapshot;
 pub mod stream;
 
@@ -26,6 +28,7 @@ pub use batch::Pending;
 pub use key::Key;
 pub use log::{Log, LogSettings};
 pub use log_reader::LogReader;
+pub use pages::{Page, Selection};
 
 /// The tables and functions of the log. Run by a role that owns the database, never by a service.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

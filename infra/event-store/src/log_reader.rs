@@ -26,12 +26,24 @@ pub enum ReadError {
     /// Never seen in a log that only append_batch writes.
     #[error("the log has a gap: position {expected} is missing, {found} follows")]
     Gap { expected: i64, found: i64 },
+    /// A failover may have lost commits.
+    #[error("the log ends at position {found}, but had position {expected} a moment ago")]
+    Short { expected: i64, found: i64 },
 }
 
 impl LogReader {
     /// Reads with any role that may select from `events`, on the primary or a replica.
     pub fn new(log: PgPool, upcasters: Arc<Upcasters>) -> Self {
         Self { log, upcasters }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.log
+    }
+
+    /// `event`, brought to its current version.
+    pub(crate) fn current(&self, event: RecordedEvent) -> Result<RecordedEvent, ReadError> {
+        Ok(self.upcasters.upcast(event)?)
     }
 
     /// The last position, 0 for an empty log.
@@ -78,7 +90,7 @@ impl LogReader {
             if event.position != expected {
                 return Err(ReadError::Gap { expected, found: event.position });
             }
-            events.push(self.upcasters.upcast(event)?);
+            events.push(self.current(event)?);
         }
         Ok(events)
     }
@@ -127,15 +139,16 @@ impl LogReader {
         .bind(event_types)
         .fetch_all(&self.log)
         .await?;
-        let events = rows.iter().map(|row| Ok(self.upcasters.upcast(recorded(row)?)?));
+        let events = rows.iter().map(|row| self.current(recorded(row)?));
         Ok((events.collect::<Result<_, ReadError>>()?, up_to))
     }
 }
 
-const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
+pub(crate) const COLUMNS: &str =
+    "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
     metadata::text, recorded_at";
 
-fn recorded(row: &PgRow) -> sqlx::Result<RecordedEvent> {
+pub(crate) fn recorded(row: &PgRow) -> sqlx::Result<RecordedEvent> {
     let text = |column: usize| row.try_get::<&str, _>(column).map(CompactString::from);
     Ok(RecordedEvent {
         position: row.try_get(0)?,

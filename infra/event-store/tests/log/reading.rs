@@ -6,11 +6,12 @@ use crate::support::{Fixture, PATIENCE, append, on, options, pool};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, SemanticVersionEventUpcaster};
 use cqrs_es::{Aggregate, AggregateContext, EventStore};
+use futures::{StreamExt, TryStreamExt};
 use kontor_domain::stock::{Stock, StockCommand};
 use kontor_domain::{LocationId, OrderId, Quantity};
 use kontor_event_schemas::upcast::Upcasters;
 use kontor_event_store::log_reader::ReadError;
-use kontor_event_store::{Key, Log, LogReader, LogSettings, NewEvent, StreamAppend, StreamId};
+use kontor_event_store::{Key, Log, LogReader, LogSettings, NewEvent, Selection, StreamAppend, StreamId};
 use kontor_local::Role;
 use postgres_es::PostgresEventRepository;
 use serde_json::json;
@@ -121,6 +122,11 @@ async fn an_old_event_is_read_as_the_new_one_however_it_is_read() {
         let events = reader.read(0, 10).await.expect("it can be read");
         assert_eq!(events.iter().map(crate::support::noted).collect::<Vec<_>>(), words);
         assert_eq!(events[0].event_version, "1.0.0");
+        for ids in [vec![], vec!["A".to_owned()]] {
+            let selection = Arc::new(Selection { ids, ..Selection::default() });
+            let pages: Vec<_> = reader.pages(selection, 0, 3).try_collect().await.expect("it can be read");
+            assert_eq!(pages.iter().flat_map(|page| &page.events).cloned().collect::<Vec<_>>(), events);
+        }
     }
     // The log itself keeps what was written.
     let untouched = LogReader::new(auditor, Arc::default()).read(0, 1).await.expect("it can be read").remove(0);
@@ -150,6 +156,12 @@ async fn the_log_is_read_in_pages_from_any_position() {
     let event_id = event.metadata().expect("metadata").event_id;
     assert_eq!(reader.event_id(2).await.expect("it can be read"), Some(event_id));
     assert_eq!(reader.event_id(4).await.expect("it can be read"), None);
+
+    let all = Arc::new(Selection::default());
+    let pages: Vec<_> = reader.pages(all.clone(), 1, 3).try_collect().await.expect("it can be read");
+    assert_eq!(pages.iter().flat_map(|page| &page.events).map(|event| event.position).collect::<Vec<_>>(), [2, 3]);
+    let beyond: Vec<_> = reader.pages(all, 0, 5_000).collect().await;
+    assert!(matches!(beyond[..], [Err(ReadError::Short { expected: 2_000, found: 3 })]), "it ends there: {beyond:?}");
 }
 
 /// Only an administrator can bring a gap about; a reader who meets one says so instead of passing over it.
