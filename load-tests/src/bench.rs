@@ -8,7 +8,8 @@
 //! - [`mails`]: mails to customers, from the log to the mail server.
 //! - [`read`]: queries for products and orders.
 //! - [`rebuild`]: read models built anew, and what queries notice of it.
-//! - [`shop`]: the generated products and orders that the last two ask for; [`stage`]: the servers and tiers that they need.
+//! - [`replay`]: the log as lines and as files.
+//! - [`shop`]: the generated products and orders of the last three; [`stage`]: the servers and tiers that they need.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
@@ -23,6 +24,7 @@ mod questions;
 pub mod read;
 pub mod rebuild;
 pub mod relay;
+pub mod replay;
 pub mod report;
 pub mod shop;
 pub mod stage;

@@ -93,6 +93,9 @@ enum Bench {
     /// Read models built anew, what queries notice of it, and a projector that catches up and grows old.
     #[command(after_help = "Examples:\n  infra/bench rebuild\n  infra/bench rebuild --quick --json")]
     Rebuild(Measuring),
+    /// The log as lines, read by another process, and as files of each format.
+    #[command(after_help = "Examples:\n  infra/bench replay\n  infra/bench replay --quick --json")]
+    Replay(Measuring),
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -183,6 +186,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
                 Bench::Mails(how) => (bench::mails::run(how.quick).await?, how),
                 Bench::Read(how) => (bench::read::run(how.quick).await?, how),
                 Bench::Rebuild(how) => (bench::rebuild::run(how.quick).await?, how),
+                Bench::Replay(how) => (bench::replay::run(how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

@@ -3,6 +3,9 @@
 mod catalogue;
 mod customers;
 mod database;
+mod events;
+mod interruption;
+mod moment;
 mod notifications;
 mod payments;
 mod projections;
@@ -37,6 +40,11 @@ enum Task {
     Customers {
         #[command(subcommand)]
         task: customers::CustomersTask,
+    },
+    /// The log, for analysts: as files, and as a stream of lines.
+    Events {
+        #[command(subcommand)]
+        task: events::EventsTask,
     },
     /// Mails to customers: which were sent, and what is to become of those that were not.
     Notifications {
@@ -77,6 +85,7 @@ fn main() -> ExitCode {
         Task::Key(data) => token::key(&data).map(Said::from),
         Task::Catalogue { task } => catalogue::catalogue(task).map(Said::from),
         Task::Customers { task } => customers::customers(task).map(Said::from),
+        Task::Events { task } => events::events(task),
         Task::Notifications { task } => notifications::notifications(task).map(Said::from),
         Task::Payments { task } => payments::payments(task),
         Task::Projections { task } => projections::projections(task),

@@ -7,7 +7,6 @@ mod status;
 use crate::Said;
 use crate::database::Database;
 use anyhow::{Context, bail};
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use kontor_event_schemas::upcast;
 use kontor_event_store::LogReader;
@@ -208,23 +207,4 @@ async fn live(means: &Means, kept: &Kept) -> anyhow::Result<Generation> {
     let there = generation::of(&means.control, kept.projection.name()).await?;
     let live = there.into_iter().find(|generation| generation.state == State::Live);
     live.with_context(|| format!("nothing is live of projection {}", kept.projection.name()))
-}
-
-/// A position, or the time that it was recorded at.
-#[derive(Debug, Clone, Copy)]
-enum Moment {
-    Position(i64),
-    Time(DateTime<Utc>),
-}
-
-impl std::str::FromStr for Moment {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let time = || DateTime::parse_from_rfc3339(text).map(|time| Moment::Time(time.to_utc()));
-        let position = text.parse().map(Moment::Position);
-        position
-            .or_else(|_| time())
-            .map_err(|_| "must be a position of the log, or a time such as 2026-11-24T12:00:00Z")
-    }
 }

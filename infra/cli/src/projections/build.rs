@@ -1,8 +1,10 @@
 //! `kontor projections rebuild`, `verify` and `rollback`: what takes its time, and can be interrupted.
 
-use super::{Moment, open, open_all};
+use super::{open, open_all};
 use crate::Said;
 use crate::database::Database;
+use crate::interruption::{INTERRUPTED, ended_by_ctrl_c};
+use crate::moment::Moment;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -14,10 +16,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
-/// As a shell tells of a program that Ctrl-C has ended.
-const INTERRUPTED: u8 = 130;
 /// Rows that differ are named on a terminal up to this number.
 const NAMED_MAX: usize = 100;
 
@@ -145,22 +144,6 @@ fn checked(name: String) -> anyhow::Result<String> {
         true => Ok(name),
         false => bail!("--name must have 1 to 40 letters, digits and -, to be asked for by queries"),
     }
-}
-
-/// What has begun ends in peace, and can be gone on with.
-fn ended_by_ctrl_c() -> CancellationToken {
-    let ending = CancellationToken::new();
-    let ended = ending.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("Ending: what has begun is finished; once more, and it is not");
-            ended.cancel();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    });
-    ending
 }
 
 /// How far a build is: a bar on standard error, where that is a terminal.
