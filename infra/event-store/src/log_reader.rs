@@ -112,7 +112,7 @@ impl LogReader {
         .bind(types)
         .fetch_all(&self.log)
         .await?;
-        rows.iter().map(|row| Ok(self.upcasters.upcast(recorded(row)?)?)).collect()
+        rows.iter().map(|row| self.current(recorded(row)?)).collect()
     }
 
     /// Of the up to `most` events after position `after`, in order, those whose types of aggregate and event are among
