@@ -103,7 +103,7 @@ fn schema(event: Option<String>) -> String {
     let Some(event) = event else { return schemas::events().join("\n") };
     let is_of_event = |name: &&str| name.strip_prefix(&event).is_some_and(|version| version.starts_with('.'));
     // The last is of the version that is stored now.
-    let name = schemas::SCHEMAS.iter().map(|(name, _)| *name).filter(is_of_event).next_back();
+    let name = schemas::SCHEMAS.iter().map(|(name, _)| *name).rfind(is_of_event);
     Table::of(name.unwrap_or(&event)).described().trim_end().to_owned()
 }
 

@@ -7,7 +7,7 @@ use kontor_local::{Need, Role, Servers};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The first event was recorded then; the others a minute apart, so that a log of some thousands has several days.
 pub const BEGUN: &str = "2026-11-20T22:00:00Z";
@@ -80,14 +80,24 @@ impl Fixture {
     }
 }
 
+/// The examples of each schema.
+static EXAMPLES: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+    let examples = schemas::SCHEMAS.iter().map(|(name, _)| {
+        let path = format!("{}/../../event-schemas/schemas/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let examples = std::fs::read(path).expect("each schema has examples");
+        let examples: Vec<Value> = serde_json::from_slice(&examples).expect("a list");
+        examples.iter().map(Value::to_string).collect()
+    });
+    examples.collect()
+});
+
 /// The event at `position`: the examples of all schemas by turns.
 pub fn generated(position: i64) -> RecordedEvent {
     let turn = usize::try_from(position).expect("a position") * 7; // No common factor: neighbours differ by aggregate.
-    let (name, _) = schemas::SCHEMAS[turn % schemas::SCHEMAS.len()];
+    let schema = turn % schemas::SCHEMAS.len();
+    let (name, _) = schemas::SCHEMAS[schema];
+    let examples = &EXAMPLES[schema];
     let (event, version) = name.split_once(".1.0").map(|(event, _)| (event, "1.0")).expect("a first version");
-    let path = format!("{}/../../event-schemas/schemas/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let examples: Vec<Value> =
-        serde_json::from_slice(&std::fs::read(path).expect("each schema has examples")).expect("a list");
     let (aggregate_type, event_type) = subject::parse(&format!("kontor.v1.{event}"))
         .map(|(aggregate, event)| (aggregate.to_owned(), event))
         .expect("a subject");
@@ -102,7 +112,7 @@ pub fn generated(position: i64) -> RecordedEvent {
         sequence: position,
         event_type: event_type.into(),
         event_version: version.into(),
-        payload: examples[turn / schemas::SCHEMAS.len() % examples.len()].to_string(),
+        payload: examples[turn / schemas::SCHEMAS.len() % examples.len()].clone(),
         metadata: metadata.to_string(),
         recorded_at: begun + TimeDelta::minutes(position - 1),
     }
