@@ -1,5 +1,6 @@
 //! Every projection there is: one line each.
 
+pub mod analytics;
 pub mod customers;
 pub mod orders;
 pub mod product_cards;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(product_cards::ProductCards),
         Arc::new(stock::StockLevels),
         Arc::new(customers::Customers),
+        Arc::new(analytics::Analytics),
     ]
 }
 
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn projections_are_chosen_by_name() {
-        assert_eq!(names_of(&[]), Ok(vec!["products", "orders", "product-cards", "stock", "customers"]));
+        assert_eq!(names_of(&[]), Ok(vec!["products", "orders", "product-cards", "stock", "customers", "analytics"]));
         assert_eq!(names_of(&["orders"]), Ok(vec!["orders"]));
         assert_eq!(names_of(&["orders", "oders"]), Err(UnknownProjection("oders".to_owned())));
     }

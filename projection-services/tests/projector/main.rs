@@ -1,5 +1,6 @@
 //! Projectors against a real Postgres and NATS: one file a story, each test with servers of its own.
 
+mod analytics;
 mod catalogue;
 mod crashes;
 mod dead_letters;
