@@ -1,9 +1,10 @@
-//! Queries over the read models: products, categories, stock, orders, customers, reports. Reads Redis and a replica of the
+//! Queries over the read models: products, categories, stock, orders, customers, reports, analytics. Reads Redis and a replica of the
 //! database; of the log single streams, for what was and for live updates.
 //!
 //! Every answer says up to which position of the log it is true, and a client that has just written can ask for an answer
 //! that reflects it: see [`consistency`].
 
+pub mod analytics;
 mod cache;
 mod callers;
 pub mod categories;

@@ -1,11 +1,14 @@
-//! Live updates as server-sent events (WHATWG HTML, section 9.2): where an order stands, and how much there is of a SKU.
+//! Live updates as server-sent events (WHATWG HTML, section 9.2): where an order stands, how much there is of a SKU, and what is
+//! sold at the moment ([`figures`]).
 //!
-//! Each update is an event of the log, its `id` the event's position: a client that comes back with `Last-Event-ID` is told all
+//! Each update of the first two is an event of the log, its `id` the event's position: a client that comes back with `Last-Event-ID` is told all
 //! that it has missed, and nothing twice. What is told is read from the log on the replica; NATS only says when to look.
 
 mod connection;
+pub mod figures;
 mod hub;
 
+pub use figures::Figures;
 pub use hub::Hub;
 
 use crate::callers::Asker;

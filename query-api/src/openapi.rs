@@ -1,7 +1,9 @@
 //! What can be asked, as OpenAPI 3.1: made from the functions that answer.
 
 use crate::problem::Problem;
-use crate::{categories, customers, graphql, live, orders, positions, product_cards, products, reports, stock};
+use crate::{
+    analytics, categories, customers, graphql, live, orders, positions, product_cards, products, reports, stock,
+};
 use actix_web::HttpResponse;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
@@ -29,6 +31,9 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
         graphql::get,
         graphql::post,
         reports::sales,
+        analytics::report,
+        analytics::movers::movers,
+        live::figures::analytics,
         positions::all
     )
 )]
@@ -114,7 +119,7 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).expect("a document has a JSON form");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 20);
+        assert_eq!(paths.len(), 23);
         for (path, operations) in paths {
             let answers = operations["get"]["responses"].as_object().unwrap_or_else(|| panic!("{path} has no answers"));
             for status in ["200", "400", "503"] {

@@ -103,6 +103,24 @@ impl Problem {
             .with("known", known)
     }
 
+    /// A parameter names what there is not. `known`: what there is, or the first of it.
+    pub fn unknown_members(name: &str, unknown: &[String], known: &[impl Serialize + fmt::Display]) -> Self {
+        let list: Vec<_> = known.iter().map(ToString::to_string).collect();
+        let detail = format!("{name} has no {}, only {}", unknown.join(", "), list.join(", "));
+        Self::new(StatusCode::BAD_REQUEST, "unknown-member", "There is no such thing to report", detail)
+            .with("parameter", name)
+            .with("unknown", unknown)
+            .with("known", known)
+    }
+
+    /// A report would have so many rows.
+    pub fn report_too_large(rows: impl fmt::Display, most: usize) -> Self {
+        let detail = format!(
+            "the report would have {rows} rows, buckets times members; ask for less time, longer buckets, fewer members or top"
+        );
+        Self::new(StatusCode::BAD_REQUEST, "report-too-large", "The report is too large", detail).with("most", most)
+    }
+
     /// A header breaks a rule.
     pub fn header(name: &'static str, rule: impl fmt::Display) -> Self {
         let detail = format!("{name} {rule}");

@@ -2,13 +2,13 @@
 
 use crate::cache::{Cache, CacheMetrics};
 use crate::consistency::Positions;
-use crate::live::{self, Hub};
+use crate::live::{self, Figures, Hub};
 use crate::past::Streams;
 use crate::problem::Problem;
 use crate::settings::QuerySettings;
 use crate::{
-    callers, categories, customers, graphql, openapi, orders, positions, product_cards, products, replica, reports,
-    stock,
+    analytics, callers, categories, customers, graphql, openapi, orders, positions, product_cards, products, replica,
+    reports, stock,
 };
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -66,6 +66,8 @@ impl Service {
         let streams = Data::new(Streams::new(replica.clone()));
         let hub = Hub::new(streams.clone(), settings.live.clone(), settings.nats.clone(), metrics);
         watches.spawn(hub.clone().run());
+        let figures = Figures::new(hub.clone(), replica.clone());
+        watches.spawn(figures.clone().run());
 
         let verifier = Data::new(Verifier::new(&settings.identity)?);
         let master_key = MasterKey::read(&settings.privacy.master_key_file)?;
@@ -74,17 +76,18 @@ impl Service {
         let (cache_metrics, timeout) = (CacheMetrics::new(metrics), Duration::from_millis(settings.redis.timeout_ms));
         let telemetry = HttpTelemetry::new(metrics);
         let (positions, pool, hub) = (Data::from(positions), Data::new(replica.clone()), Data::from(hub));
-        let of_app = (positions, pool, streams, hub.clone(), Data::new(graphql::schema()));
+        let of_app = (positions, pool, streams, hub.clone(), Data::from(figures), Data::new(graphql::schema()));
         let app = move || {
             // Each thread has a connection of its own: no answer comes by another.
             let cache = Data::new(Cache::connect(redis.as_ref(), timeout, &cache_metrics));
-            let (positions, pool, streams, hub, schema) = of_app.clone();
+            let (positions, pool, streams, hub, figures, schema) = of_app.clone();
             App::new()
                 .app_data(cache)
                 .app_data(positions)
                 .app_data(pool)
                 .app_data(streams)
                 .app_data(hub)
+                .app_data(figures)
                 .app_data(schema)
                 .app_data(verifier.clone())
                 .app_data(keyring.clone())
@@ -142,6 +145,9 @@ fn configure(config: &mut ServiceConfig) {
         ("/v1/stock/{sku}/history", Permission::ReadHistory, web::get().to(stock::history::history)),
         ("/v1/customers/{customer_id}", Permission::ReadCustomer, web::get().to(customers::one)),
         ("/v1/reports/sales", Permission::ReadReports, web::get().to(reports::sales)),
+        ("/v1/analytics", Permission::ReadReports, web::get().to(analytics::report)),
+        ("/v1/analytics/movers", Permission::ReadReports, web::get().to(analytics::movers::movers)),
+        ("/v1/analytics/live", Permission::ReadReports, web::get().to(live::figures::analytics)),
         ("/v1/positions", Permission::ReadCatalogue, web::get().to(positions::all)),
         ("/v1/graphql", Permission::ReadCatalogue, web::get().to(graphql::get)),
         ("/v1/graphql/schema", Permission::ReadCatalogue, web::get().to(graphql::definition)),

@@ -5,6 +5,7 @@ use crate::past::COLUMNS;
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Bytes;
+use futures::{Stream, StreamExt};
 use kontor_event_schemas::RecordedEvent;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,11 +48,8 @@ impl<V: Voice + 'static> Connection<V> {
         voice: V,
         (aggregate_type, versions): (&'static str, BTreeMap<String, i64>),
     ) -> Self {
-        let settings = &listener.hub.settings;
-        let heartbeat = interval(Duration::from_secs(settings.heartbeat_s));
-        let ends_at = Instant::now() + Duration::from_secs(settings.lasts_max_s);
-        let out = format!("retry: {RETRY_MS}\n\n");
-        Connection { listener, voice, aggregate_type, versions, out, heartbeat, ends_at }
+        let (heartbeat, ends_at) = heartbeat(&listener);
+        Connection { listener, voice, aggregate_type, versions, out: String::new(), heartbeat, ends_at }
     }
 
     /// Tells the client of an event, unless it has it. `false`: there is one before it that it has not.
@@ -105,15 +103,10 @@ impl<V: Voice + 'static> Connection<V> {
 
     /// The answer, which goes on until the client goes, the service ends, or it has lasted long enough.
     pub fn answer(self) -> HttpResponse {
-        let told = futures::stream::unfold(self, async |mut connection| {
+        answer_with(futures::stream::unfold(self, async |mut connection| {
             let text = connection.next().await?;
-            Some((Ok::<_, Infallible>(Bytes::from(text)), connection))
-        });
-        HttpResponse::Ok()
-            .content_type("text/event-stream")
-            .insert_header((CACHE_CONTROL, "no-store"))
-            .insert_header(("X-Accel-Buffering", "no")) // Of proxies that would wait for the end.
-            .streaming(told)
+            Some((text, connection))
+        }))
     }
 
     async fn next(&mut self) -> Option<String> {
@@ -150,4 +143,21 @@ impl<V: Voice + 'static> Connection<V> {
         }
         self.look().await
     }
+}
+
+/// When a client is told that it is still connected, and when it has to come back.
+pub fn heartbeat(listener: &Listener) -> (Interval, Instant) {
+    let settings = &listener.hub.settings;
+    let lasts = Duration::from_secs(settings.lasts_max_s);
+    (interval(Duration::from_secs(settings.heartbeat_s)), Instant::now() + lasts)
+}
+
+/// An answer of what is told, after when to come back.
+pub fn answer_with(told: impl Stream<Item = String> + 'static) -> HttpResponse {
+    let begin = futures::stream::once(std::future::ready(format!("retry: {RETRY_MS}\n\n")));
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no")) // Of proxies that would wait for the end.
+        .streaming(begin.chain(told).map(|text| Ok::<_, Infallible>(Bytes::from(text))))
 }

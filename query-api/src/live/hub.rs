@@ -87,6 +87,11 @@ impl Hub {
         Ok(listener)
     }
 
+    /// What listeners are told, for one who has no place among them; nothing comes while they are none.
+    pub fn news(&self) -> broadcast::Receiver<Told> {
+        self.told.subscribe()
+    }
+
     /// Follows the log while somebody listens.
     pub async fn run(self: Arc<Self>) {
         loop {

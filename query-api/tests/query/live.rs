@@ -11,13 +11,13 @@ use tokio::time::timeout;
 const SERVERS: [Need; 2] = [Need::Replica, Need::Nats];
 
 /// A client that listens.
-struct Listener {
+pub struct Listener {
     answer: reqwest::Response,
     text: String,
 }
 
 impl Listener {
-    async fn of(api: &Api, path: &str, headers: &[(&str, &str)]) -> Self {
+    pub async fn of(api: &Api, path: &str, headers: &[(&str, &str)]) -> Self {
         let request = api.client.get(format!("{}{path}", api.base));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let answer = request.send().await.expect("an answer");
@@ -40,7 +40,7 @@ impl Listener {
     }
 
     /// The next update: its id and what it says.
-    async fn update(&mut self) -> (i64, Value) {
+    pub async fn update(&mut self) -> (i64, Value) {
         loop {
             let block = self.block().await.expect("an update");
             let line = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));

@@ -1,5 +1,6 @@
 //! The query API against a real Postgres primary and its replica: one file a story, each test with servers of its own.
 
+mod analytics;
 mod api;
 mod callers;
 mod cards;

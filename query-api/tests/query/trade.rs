@@ -1,11 +1,11 @@
 //! Trade that is recorded in the log and folded into the read models by the rules of the projections.
 
-use crate::api::{Api, PATIENCE};
+use crate::api::{Api, PATIENCE, checkpoint};
 use kontor_domain::personal::Personal;
 use kontor_event_schemas::{Fact, subject};
 use kontor_local::Role;
 use kontor_privacy::{Keyring, MasterKey, PrivacySettings};
-use kontor_projection_services::projections::{orders::Orders, products::Products};
+use kontor_projection_services::projections::{analytics::Analytics, orders::Orders, products::Products};
 use kontor_projection_services::runtime::{Event, PostgresProjection};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgPool};
@@ -35,7 +35,30 @@ impl<'a> Trade<'a> {
         position
     }
 
-    pub async fn record_only(&mut self, (aggregate_type, id): (&str, &str), event: &Value, actor: &str) -> i64 {
+    pub async fn record_only(&mut self, of: (&str, &str), event: &Value, actor: &str) -> i64 {
+        self.insert(of, event, actor).await;
+        self.api.servers.replica().catch_up(self.api.servers.postgres(), PATIENCE).await.expect("the replica follows");
+        self.position
+    }
+
+    /// Records events, and folds them into the sums of analytics. Returns the position of the last.
+    pub async fn analyse(&mut self, events: &[((&str, &str), Value)]) -> i64 {
+        let mut facts = Vec::new();
+        for ((aggregate_type, id), event) in events {
+            self.insert((aggregate_type, id), event, "ada").await;
+            let fact = Fact::decode(aggregate_type, id, event.to_string().as_bytes()).expect("an event");
+            facts.push(Event { position: self.position, fact });
+        }
+        let mut writing = self.primary.begin().await.expect("it begins");
+        writing.execute("set local search_path = analytics_1").await.expect("it is there");
+        Analytics.apply(&mut writing, &facts).await.expect("it is folded");
+        writing.execute(checkpoint("analytics", self.position).as_str()).await.expect("it is moved");
+        writing.commit().await.expect("it is committed");
+        self.api.servers.replica().catch_up(self.api.servers.postgres(), PATIENCE).await.expect("the replica follows");
+        self.position
+    }
+
+    async fn insert(&mut self, (aggregate_type, id): (&str, &str), event: &Value, actor: &str) {
         let event_type = event.as_object().and_then(|event| event.keys().next()).expect("an event names its type");
         let version = self.versions.entry(format!("{aggregate_type} {id}")).or_default();
         *version += 1;
@@ -64,8 +87,6 @@ impl<'a> Trade<'a> {
             .await
             .expect("it is recorded");
         writing.commit().await.expect("it is committed");
-        self.api.servers.replica().catch_up(self.api.servers.postgres(), PATIENCE).await.expect("the replica follows");
-        self.position
     }
 
     async fn project(&self, aggregate_type: &str, id: &str, event: &Value) {
