@@ -9,10 +9,12 @@
 //! - [`read`]: queries for products and orders.
 //! - [`rebuild`]: read models built anew, and what queries notice of it.
 //! - [`replay`]: the log as lines and as files.
-//! - [`shop`]: the generated products and orders of the last three; [`stage`]: the servers and tiers that they need.
+//! - [`analytics`]: reports, and how their read model is built anew.
+//! - [`shop`]: the generated products and orders that the last four ask for; [`stage`]: the servers and tiers that they need.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
+pub mod analytics;
 pub mod append;
 pub mod checkout;
 pub mod cpu;

@@ -96,6 +96,9 @@ enum Bench {
     /// The log as lines, read by another process, and as files of each format.
     #[command(after_help = "Examples:\n  infra/bench replay\n  infra/bench replay --quick --json")]
     Replay(Measuring),
+    /// Typical reports over 8 connections, on a million orders, and their read model built anew.
+    #[command(after_help = "Examples:\n  infra/bench analytics\n  infra/bench analytics --quick --json")]
+    Analytics(Measuring),
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -187,6 +190,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
                 Bench::Read(how) => (bench::read::run(how.quick).await?, how),
                 Bench::Rebuild(how) => (bench::rebuild::run(how.quick).await?, how),
                 Bench::Replay(how) => (bench::replay::run(how.quick).await?, how),
+                Bench::Analytics(how) => (bench::analytics::run(how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

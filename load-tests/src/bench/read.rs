@@ -3,7 +3,7 @@
 //! A closed loop, in which stalls count as in [`checkout`](super::checkout): an answer that took as long as ten usual ones
 //! has kept its connection from nine others.
 
-mod crowd;
+pub(super) mod crowd;
 
 use super::checkout::ms;
 use super::cpu;

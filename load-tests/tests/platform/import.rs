@@ -4,8 +4,12 @@ use crate::{Running, said, start};
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use kontor_load_tests::bulk::{Batches, Command, Line, Order, Sender, Written, pence};
+use kontor_load_tests::import::online_retail::Invoices;
 use kontor_load_tests::import::slice;
+use kontor_load_tests::import::totals::{Figures, Totals};
 use kontor_load_tests::progress::Progress;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
@@ -19,7 +23,8 @@ use tokio::sync::Notify;
 
 const INVOICES: usize = 300;
 
-/// Step 1: the import is cut off in the midst of the invoices and killed. Step 2: run again, it completes, and all is equal.
+/// Step 1: the import is cut off in the midst of the invoices and killed. Step 2: run again, it completes, and all is equal, in
+/// analytics too.
 /// Step 3: run once more, nothing is added. Step 4: an altered price is refused. Step 5: with an order more in Kontor than
 /// in the files, the comparison fails.
 #[tokio::test]
@@ -44,6 +49,11 @@ async fn an_import_that_was_killed_is_completed_without_doubling_anything() {
     let first: serde_json::Value = serde_json::from_str(&told).expect("one JSON object");
     assert_eq!((&first["equal"], &first["invoices"]), (&true.into(), &INVOICES.into()));
     assert!(first["replayed"].as_u64().expect("a number") >= before as u64, "{told}");
+    let mut totals = Totals::default();
+    Invoices::open(&files).expect("orders").for_each(|invoice| totals.add(&invoice.expect("a valid invoice")));
+    let position = first["position"].as_i64().expect("a number");
+    assert_eq!(analysed(&running, "dimensions=country", position).await, totals.by_country);
+    assert_eq!(analysed(&running, "bucket=month", position).await, totals.by_month);
 
     // 3
     let output = running.load(&import[..3]).output().await.expect("it starts");
@@ -69,6 +79,27 @@ async fn an_import_that_was_killed_is_completed_without_doubling_anything() {
     let (told, complained) = said(&output);
     assert_eq!(output.status.code(), Some(1), "{told} {complained}");
     assert!(told.contains("Atlantis") && told.contains("DIFFERENT: 2 of 9 rows, stock of 1 of 60 SKUs"), "{told}");
+}
+
+/// The files' figures as analytics has them, by country or month.
+async fn analysed(running: &Running, by: &str, position: i64) -> BTreeMap<String, Figures> {
+    #[derive(Deserialize)]
+    struct Report {
+        rows: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        at: Option<String>,
+        country: Option<String>,
+        #[serde(flatten)]
+        figures: Figures,
+    }
+    let metrics =
+        "orders,order_lines,units,sales_minor,cancellations,cancellation_lines,cancelled_units,cancelled_minor";
+    let path = format!("v1/analytics?metrics={metrics}&currency=GBP&from=2009-12&to=2010-06&{by}");
+    let report = running.apis().1.get::<Report>(&path, Some(position)).await.expect("an answer").body;
+    let something = report.rows.into_iter().filter(|row| row.figures != Figures::default());
+    something.map(|row| (row.country.or(row.at.map(|at| at[..7].to_owned())).expect("a key"), row.figures)).collect()
 }
 
 /// What had got through is decided even though nobody waits for it any more. Returns how many orders are in the log.
