@@ -285,7 +285,7 @@ impl Question {
             };
             let with = |keys: &Vec<String>| {
                 let keys = keys.clone();
-                members.iter().map(move |member| [keys.as_slice(), &[member.clone()]].concat())
+                members.iter().map(move |member| [keys.as_slice(), std::slice::from_ref(member)].concat())
             };
             named = named.iter().flat_map(with).take(ROWS_MAX + 1).collect();
         }

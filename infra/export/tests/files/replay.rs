@@ -169,7 +169,9 @@ async fn who_follows_outlasts_a_restart_of_the_database() {
         paper.has(150).await;
         ending.cancel();
     };
-    let trouble = |_: &sqlx::Error| drop(troubles.fetch_add(1, Ordering::Relaxed));
+    let trouble = |_: &sqlx::Error| {
+        troubles.fetch_add(1, Ordering::Relaxed);
+    };
     let plan = Replay { follow: true, ..all() };
     let (done, ()) = tokio::join!(replay(&fixture.reader, plan, paper.clone(), &ending, &trouble), restarting);
     assert_eq!(done.expect("it ends in peace"), Replayed { position: 150, events: 150 });
