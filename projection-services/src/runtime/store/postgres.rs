@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// A connection without work for so long is closed, but for one: each projection has a pool for each of its generations.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// A projection whose rows are in Postgres.
 pub trait PostgresProjection: Projection {
     /// SQL that makes its tables. Names are unqualified, and no other projection's: they become those of views that queries
@@ -56,6 +59,8 @@ impl PostgresStore {
             ]);
             PgPoolOptions::new()
                 .max_connections(self.writers_max as u32)
+                .min_connections(1)
+                .idle_timeout(IDLE) // Those who have caught up write one transaction at a time.
                 .acquire_timeout(Duration::from_secs(10))
                 .test_before_acquire(false) // A round trip for each batch otherwise; a dead connection is seen by its error.
                 .connect_lazy_with(options)
@@ -166,6 +171,7 @@ impl Store for PostgresStore {
                  end $$"
             );
             control.execute(statements.as_str()).await?;
+            self.pools.lock().remove(&before.to_string()); // Made anew if it is shown again.
             Ok(())
         }
         .boxed()
