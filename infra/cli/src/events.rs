@@ -18,6 +18,7 @@ use kontor_export::Table;
 use kontor_local::Role;
 use sqlx::postgres::PgPoolOptions;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const EXPORT_EXAMPLES: &str = "Examples:
   kontor events export --output events
@@ -50,6 +51,9 @@ pub const SCHEMA_EXAMPLES: &str = "Examples:
   kontor events schema order.placed      # the columns of its table, and the JSON Schema of its payload
 
 Exit code 0.";
+
+/// A database that cannot be reached for so long is away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Subcommand)]
 pub enum EventsTask {
@@ -110,7 +114,8 @@ fn schema(event: Option<String>) -> String {
 /// The log, read as an auditor does: who may change nothing.
 async fn open(database: Database) -> anyhow::Result<LogReader> {
     let options = database.options(Role::Auditor)?;
-    let log = PgPoolOptions::new().max_connections(PAGES_AHEAD as u32 + 1).connect_with(options).await;
+    let pool = PgPoolOptions::new().max_connections(PAGES_AHEAD as u32 + 1).acquire_timeout(PATIENCE);
+    let log = pool.connect_with(options).await;
     Ok(LogReader::new(log.context("the database cannot be reached")?, Arc::new(upcast::released())))
 }
 

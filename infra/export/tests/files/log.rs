@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// The first event was recorded then; the others a minute apart, so that a log of some thousands has several days.
 pub const BEGUN: &str = "2026-11-20T22:00:00Z";
@@ -28,8 +29,10 @@ impl Fixture {
         MIGRATIONS.run(&mut connection).await.expect("the log has its tables");
         connection.close().await.expect("it does");
         let owner = PgPool::connect(&owner).await.expect("it takes connections");
-        let auditor = servers.postgres().url(Role::Auditor);
-        let auditor = PgPoolOptions::new().max_connections(3).connect(&auditor).await.expect("it takes connections");
+        let auditor_url = servers.postgres().url(Role::Auditor);
+        // A pool tries to connect for so long before it says that it cannot.
+        let auditor = PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(2));
+        let auditor = auditor.connect(&auditor_url).await.expect("it takes connections");
         let fixture = Self { reader: LogReader::new(auditor, Arc::default()), servers, owner };
         fixture.append(1, events).await;
         fixture
