@@ -8,15 +8,13 @@ use crate::runtime::lease::Lease;
 use crate::runtime::projection::{ApplyError, Event, Projection};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
-use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Executor, FromRow, PgConnection, PgPool};
-use std::collections::HashMap;
+use sqlx::{ConnectOptions, Connection, Executor, FromRow, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A connection without work for so long is closed, but for one: each projection has a pool for each of its generations.
+/// A connection without work for so long is closed, but for one: whoever writes a generation has a pool.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A projection whose rows are in Postgres.
@@ -36,36 +34,24 @@ pub struct PostgresStore {
     projection: Arc<dyn PostgresProjection>,
     options: PgConnectOptions,
     writers_max: usize,
-    /// A pool for each generation that was opened, with its search path.
-    pools: Mutex<HashMap<String, PgPool>>,
 }
 
 impl PostgresStore {
     pub fn of(projection: Arc<dyn PostgresProjection>, options: &StoreOptions) -> Arc<dyn Store> {
         let StoreOptions { postgres, writers_max, .. } = options.clone();
-        Arc::new(PostgresStore { projection, options: postgres, writers_max, pools: Mutex::default() })
+        Arc::new(PostgresStore { projection, options: postgres, writers_max })
     }
 
-    fn pool(&self, generation: &Generation) -> PgPool {
-        let schema = generation.to_string();
-        let connect = || {
-            let options = self.options.clone().options([
-                ("search_path", schema.as_str()),
-                // Rows are found by their keys. A plan made while a table was small would go on reading all of it for each
-                // batch.
-                ("enable_seqscan", "off"),
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-            ]);
-            PgPoolOptions::new()
-                .max_connections(self.writers_max as u32)
-                .min_connections(1)
-                .idle_timeout(IDLE) // Those who have caught up write one transaction at a time.
-                .acquire_timeout(Duration::from_secs(10))
-                .test_before_acquire(false) // A round trip for each batch otherwise; a dead connection is seen by its error.
-                .connect_lazy_with(options)
-        };
-        self.pools.lock().entry(schema.clone()).or_insert_with(connect).clone()
+    /// Connections that find the tables of a generation by their names alone.
+    fn options(&self, generation: &Generation) -> PgConnectOptions {
+        self.options.clone().options([
+            ("search_path", generation.to_string().as_str()),
+            // Rows are found by their keys. A plan made while a table was small would go on reading all of it for each
+            // batch.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+        ])
     }
 }
 
@@ -107,7 +93,13 @@ impl Store for PostgresStore {
         lease: &'a Lease,
     ) -> BoxFuture<'a, Result<Box<dyn Writer>, StoreError>> {
         async move {
-            let pool = self.pool(generation);
+            let pool = PgPoolOptions::new()
+                .max_connections(self.writers_max as u32)
+                .min_connections(1)
+                .idle_timeout(IDLE) // Those who have caught up write one transaction at a time.
+                .acquire_timeout(Duration::from_secs(10))
+                .test_before_acquire(false) // A round trip for each batch otherwise; a dead connection is seen by its error.
+                .connect_lazy_with(self.options(generation));
             let progress = progress(&mut *pool.acquire().await?, generation).await?;
             let projection = self.projection.clone();
             Ok(Box::new(PostgresWriter { projection, pool, lease: lease.clone(), progress }) as Box<dyn Writer>)
@@ -118,10 +110,11 @@ impl Store for PostgresStore {
     fn settle<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             // Without statistics queries are planned for tables that are all but empty, and read all of them.
-            let mut view = self.pool(generation).acquire().await?;
+            let mut view = self.options(generation).connect().await?;
             for (table, _) in tables(&mut view, generation).await? {
                 view.execute(format!("analyze \"{table}\"").as_str()).await?;
             }
+            view.close().await?;
             Ok(())
         }
         .boxed()
@@ -171,7 +164,6 @@ impl Store for PostgresStore {
                  end $$"
             );
             control.execute(statements.as_str()).await?;
-            self.pools.lock().remove(&before.to_string()); // Made anew if it is shown again.
             Ok(())
         }
         .boxed()
@@ -179,7 +171,8 @@ impl Store for PostgresStore {
 
     fn rows<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Rows, StoreError>> {
         async move {
-            let mut view = self.pool(generation).begin().await?;
+            let mut connection = self.options(generation).connect().await?;
+            let mut view = connection.begin().await?;
             view.execute("set transaction isolation level repeatable read, read only; set local statement_timeout = 0")
                 .await?;
             let (projection, number) = (&generation.projection, generation.generation);
@@ -197,6 +190,7 @@ impl Store for PostgresStore {
                 }
             }
             view.rollback().await?;
+            connection.close().await?;
             let passed_over = letters.into_iter().map(|letter| letter.position).collect();
             Ok(Rows { progress, passed_over, rows })
         }
@@ -210,10 +204,6 @@ impl Store for PostgresStore {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             control.execute(format!("drop schema if exists {generation} cascade").as_str()).await?;
-            let pool = self.pools.lock().remove(&generation.to_string());
-            if let Some(pool) = pool {
-                pool.close().await;
-            }
             Ok(())
         }
         .boxed()
@@ -267,6 +257,7 @@ struct LaneRow {
 
 struct PostgresWriter {
     projection: Arc<dyn PostgresProjection>,
+    /// Goes with the writer: generations come and go, and a server takes a hundred connections.
     pool: PgPool,
     lease: Lease,
     progress: Progress,
