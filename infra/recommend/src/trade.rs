@@ -2,9 +2,9 @@
 
 use crate::goods::is_goods;
 use crate::history::History;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kontor_domain::{CustomerId, Sku};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A product, as far as it is told from others by words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Product {
     pub categories: Vec<String>,
 }
 
-/// Products, and what was sold and taken back of them, in the order of time. Names are short numbers in here.
+/// Products, and what was sold and taken back of them. Names are short numbers in here.
 #[derive(Debug, Clone, Default)]
 pub struct Trade {
     pub(crate) products: Vec<Product>,
@@ -32,8 +32,28 @@ pub(crate) struct Entry {
     pub customer: Option<u32>,
     pub at: DateTime<Utc>,
     pub taken_back: bool,
-    /// Item and units, an item once.
+    /// Item and units, an item once, in the order of the items.
     pub lines: Vec<(u32, u64)>,
+}
+
+impl Entry {
+    fn key(&self) -> (DateTime<Utc>, bool, Option<u32>, &[(u32, u64)]) {
+        (self.at, self.taken_back, self.customer, &self.lines)
+    }
+}
+
+/// What was kept of one order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sale {
+    pub customer: Option<u32>,
+    pub days_ago: f64,
+    /// Each once.
+    pub items: Vec<u32>,
+}
+
+/// A length of time in days.
+pub(crate) fn days(time: TimeDelta) -> f64 {
+    time.as_seconds_f64() / 86_400.0
 }
 
 impl Trade {
@@ -45,7 +65,7 @@ impl Trade {
         }
     }
 
-    /// An order was placed at `at` (business time), which is none before the last entry.
+    /// An order was placed at `at` (business time). Entries may come in any order; those of one moment stay in theirs.
     pub fn sell<'a>(
         &mut self,
         customer: Option<&CustomerId>,
@@ -68,7 +88,7 @@ impl Trade {
     /// What each customer had bought when it was `until`, that moment included.
     pub fn histories(&self, until: DateTime<Utc>) -> BTreeMap<CustomerId, History> {
         let mut histories = BTreeMap::<CustomerId, History>::new();
-        for entry in self.entries.iter().take_while(|entry| entry.at <= until) {
+        for entry in self.until(until) {
             let Some(customer) = entry.customer else { continue };
             let history = histories.entry(self.customers[customer as usize].clone()).or_default();
             for &(item, units) in &entry.lines {
@@ -80,6 +100,105 @@ impl Trade {
             }
         }
         histories
+    }
+
+    /// What was sold, taken back or not, after `from` and not after `until`.
+    pub(crate) fn sold_between(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator<Item = &Entry> {
+        let sold = self.until(until).iter().filter(|entry| !entry.taken_back);
+        sold.skip_while(move |entry| entry.at <= from)
+    }
+
+    /// The orders of which something was kept, as it was known at `until`: what is taken back is taken from the latest
+    /// orders of the customer. A guest's cancellation finds no order, and changes none.
+    pub(crate) fn sales(&self, until: DateTime<Utc>) -> Vec<Sale> {
+        let mut sales = Vec::<Sale>::new();
+        let mut kept = HashMap::<(u32, u32), Vec<(usize, u64)>>::new(); // Customer and item to sale and units.
+        for entry in self.until(until) {
+            match (entry.taken_back, entry.customer) {
+                (false, customer) => {
+                    for &(item, units) in &entry.lines {
+                        if let Some(customer) = customer {
+                            kept.entry((customer, item)).or_default().push((sales.len(), units));
+                        }
+                    }
+                    let items = entry.lines.iter().map(|(item, _)| *item).collect();
+                    sales.push(Sale { customer, days_ago: days(until - entry.at), items });
+                }
+                (true, Some(customer)) => {
+                    for &(item, mut units) in &entry.lines {
+                        let Some(held) = kept.get_mut(&(customer, item)) else { continue };
+                        while let Some((sale, of_sale)) = held.last_mut().filter(|_| units > 0) {
+                            let taken = units.min(*of_sale);
+                            units -= taken;
+                            *of_sale -= taken;
+                            if *of_sale == 0 {
+                                sales[*sale].items.retain(|other| *other != item);
+                                held.pop();
+                            }
+                        }
+                    }
+                }
+                (true, None) => {}
+            }
+        }
+        sales.retain(|sale| !sale.items.is_empty());
+        sales
+    }
+
+    fn until(&self, until: DateTime<Utc>) -> &[Entry] {
+        &self.entries[..self.entries.partition_point(|entry| entry.at <= until)]
+    }
+
+    /// As it was known at `until`: without later entries, and without products that were not sold yet, whose names nobody who
+    /// looks back can have known.
+    pub fn known(&self, until: DateTime<Utc>) -> Trade {
+        let mut known = Trade::default();
+        let sold: HashSet<_> = self.sold(until).into_iter().collect();
+        self.products
+            .iter()
+            .filter(|product| sold.contains(&product.sku))
+            .cloned()
+            .for_each(|product| known.describe(product));
+        for entry in self.until(until) {
+            let lines = entry.lines.iter().map(|(item, units)| (&self.products[*item as usize].sku, *units));
+            known.enter(
+                entry.customer.map(|customer| &self.customers[customer as usize]),
+                entry.at,
+                entry.taken_back,
+                lines,
+            );
+        }
+        known
+    }
+
+    /// The same, numbered by SKU and by customer and with entries of one moment in an order of their own, so that what is
+    /// learnt does not depend on the order in which it was told.
+    pub(crate) fn in_order(&self) -> Trade {
+        let mut trade = Trade::default();
+        let mut products: Vec<_> = self.products.iter().collect();
+        products.sort_unstable_by(|a, b| a.sku.cmp(&b.sku));
+        products.into_iter().cloned().for_each(|product| trade.describe(product));
+        let mut customers: Vec<_> = self.customers.iter().collect();
+        customers.sort_unstable();
+        for id in customers {
+            trade.customer(id);
+        }
+        trade.entries = self.entries.clone();
+        for entry in &mut trade.entries {
+            entry.customer = entry.customer.map(|customer| trade.customer_of[&self.customers[customer as usize]]);
+            entry.lines.iter_mut().for_each(|(item, _)| *item = trade.item_of[&self.products[*item as usize].sku]);
+            entry.lines.sort_unstable();
+        }
+        // What was bought and taken back in the same moment was bought first.
+        trade.entries.sort_by(|a, b| a.key().cmp(&b.key()));
+        trade
+    }
+
+    /// The SKUs that were ever sold at `until` or before, also if all of it was taken back; each once.
+    pub fn sold(&self, until: DateTime<Utc>) -> Vec<&Sku> {
+        let sold = self.sold_between(DateTime::<Utc>::MIN_UTC, until).flat_map(|entry| &entry.lines);
+        let sold: BTreeSet<_> = sold.map(|(item, _)| &self.products[*item as usize].sku).collect();
+        sold.into_iter().collect()
     }
 
     /// When the last entry was made; `None`: there is none.
@@ -101,7 +220,9 @@ impl Trade {
         }
         if !units_of.is_empty() {
             let customer = customer.map(|customer| self.customer(customer));
-            self.entries.push(Entry { customer, at, taken_back, lines: units_of.into_iter().collect() });
+            let entry = Entry { customer, at, taken_back, lines: units_of.into_iter().collect() };
+            let place = self.entries.partition_point(|other| other.at <= at); // Mostly the last.
+            self.entries.insert(place, entry);
         }
     }
 
