@@ -1,13 +1,11 @@
 //! `import online-retail`: two years of a real shop's trade through the HTTP commands, compared to the penny with what comes
 //! out of the query API.
 //!
-//! - [`online_retail`]: the files.
 //! - [`trade`]: what they hold, as commands.
 //! - [`totals`]: what they come to, and the comparison.
 //! - [`outcome`]: what is told at the end.
 //! - [`slice`]: files of the same form, generated, for tests and for who has not got the real ones.
 
-pub mod online_retail;
 pub mod outcome;
 pub mod slice;
 pub mod totals;
@@ -17,7 +15,7 @@ use crate::bulk::Sender;
 use crate::client::{Api, ApiError};
 use crate::progress::Progress;
 use anyhow::{Context, bail};
-use online_retail::{Invoices, Product};
+use kontor_online_retail::{Invoices, Product};
 use outcome::{Outcome, Stock};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -65,7 +63,7 @@ pub async fn run(folder: &Path, commands: &Api, queries: &Api) -> anyhow::Result
 
 /// One pass over the files, before anything is sent: what they hold, and whether all of it can be read.
 fn read(folder: &Path) -> anyhow::Result<(Vec<Product>, Totals)> {
-    let products = online_retail::products(folder)?;
+    let products = kontor_online_retail::products(folder)?;
     let mut totals = Totals::default();
     for invoice in Invoices::open(folder)? {
         totals.add(&invoice?);

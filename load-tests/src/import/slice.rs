@@ -1,7 +1,7 @@
 //! Files in the form of the real ones, generated: with guests, cancellations, rows that repeat, several lines for one SKU,
 //! and commas in names.
 
-use super::online_retail::{Invoice, Invoices, ORDER_COLUMNS, PRODUCT_COLUMNS};
+use kontor_online_retail::{Invoice, Invoices, ORDER_COLUMNS, PRODUCT_COLUMNS};
 use crate::dice::Dice;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
@@ -114,7 +114,7 @@ impl Csv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::online_retail::{InvoiceLine, products};
+    use kontor_online_retail::{InvoiceLine, products};
     use crate::import::totals::Totals;
 
     #[test]

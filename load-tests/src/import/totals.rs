@@ -1,6 +1,6 @@
 //! What the files come to, and whether the query API says the same.
 
-use super::online_retail::Invoice;
+use kontor_online_retail::Invoice;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ pub fn compare(kontor: &BTreeMap<String, Figures>, files: &BTreeMap<String, Figu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::online_retail::InvoiceLine;
+    use kontor_online_retail::InvoiceLine;
 
     fn invoice(number: &str, country: &str, lines: &[(&str, i64, i64)]) -> Invoice {
         let line = |&(sku, quantity, unit_price_minor): &(&str, i64, i64)| InvoiceLine {

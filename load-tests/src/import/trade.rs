@@ -1,6 +1,6 @@
 //! The shop's trade as commands, each with a key of its own that is the same in every run.
 
-use super::online_retail::{Invoice, InvoiceLine, Product};
+use kontor_online_retail::{Invoice, InvoiceLine, Product};
 use crate::bulk::{Cancellation, Command, Line, Order, Written, pence};
 use anyhow::Context;
 use chrono::DateTime;
