@@ -9,6 +9,7 @@ mod moment;
 mod notifications;
 mod payments;
 mod projections;
+mod recommend;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +62,11 @@ enum Task {
         #[command(subcommand)]
         task: projections::ProjectionsTask,
     },
+    /// What customers may want next: measured, and as lists.
+    Recommend {
+        #[command(subcommand)]
+        task: recommend::RecommendTask,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "Example:\n  source <(kontor completions bash)")]
     Completions { shell: clap_complete::Shell },
@@ -89,6 +95,7 @@ fn main() -> ExitCode {
         Task::Notifications { task } => notifications::notifications(task).map(Said::from),
         Task::Payments { task } => payments::payments(task),
         Task::Projections { task } => projections::projections(task),
+        Task::Recommend { task } => recommend::recommend(task),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);
