@@ -37,10 +37,12 @@ pub const KNOWN_SECTIONS: &[&str] = &[
     "redis",
     "relay",
     "replica",
+    "search",
     "shop",
     "simulator",
     "stripe",
     "telemetry",
+    "vectors",
 ];
 
 /// Names the file when the command line does not.

@@ -10,7 +10,12 @@ use crate::error::{Setting, SettingsError};
 use crate::{CONFIG_VARIABLE, KNOWN_SECTIONS};
 
 /// Variables of the test servers and of the file itself: `KONTOR_` by name, but no settings. `*` ends a prefix.
-const NOT_SETTINGS: &[&str] = &[CONFIG_VARIABLE, "KONTOR_SEARCH_URL", "KONTOR_VECTORS_URL", "KONTOR_TEST_*"];
+const NOT_SETTINGS: &[&str] = &[CONFIG_VARIABLE, "KONTOR_TEST_*"];
+
+/// Variables that have a second, shorter name: those that put a server in the place of an embedded store. Where both are set,
+/// the first name wins, as it sorts after the second.
+const SECOND_NAMES: &[(&str, &str)] =
+    &[("KONTOR_SEARCH_URL", "KONTOR_SEARCH__URL"), ("KONTOR_VECTORS_URL", "KONTOR_VECTORS__URL")];
 
 /// What is given for a setting, or for a table of them.
 #[derive(Debug, Clone)]
@@ -39,7 +44,8 @@ impl Environment {
             if value.is_empty() || is_no_setting(name) || is_service_link(name) {
                 continue;
             }
-            let path: Vec<String> = name["KONTOR_".len()..].split("__").map(str::to_lowercase).collect();
+            let first = SECOND_NAMES.iter().find(|(second, _)| *second == name).map_or(name, |(_, first)| first);
+            let path: Vec<String> = first["KONTOR_".len()..].split("__").map(str::to_lowercase).collect();
             if path.len() < 2 || path.iter().any(String::is_empty) {
                 return Err(SettingsError::Unknown {
                     given: name.to_owned(),

@@ -44,6 +44,25 @@ struct LogSettings {
     password: Secret,
 }
 
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Stores {
+    search: StoreSettings,
+    vectors: StoreSettings,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StoreSettings {
+    url: Option<SecretUrl>,
+}
+
+impl Check for Stores {
+    fn check(&self) -> Result<(), Rule> {
+        Ok(())
+    }
+}
+
 impl Default for RelaySettings {
     fn default() -> Self {
         RelaySettings {
@@ -159,6 +178,25 @@ fn what_is_for_others_is_passed_over() {
 }
 
 #[test]
+fn a_variable_with_two_names_is_one_setting_and_the_first_name_wins() {
+    let stores = |pairs: &[(&str, &str)]| load_from::<Stores>(None, variables(pairs)).expect("all is known");
+    let url = |url: &Option<SecretUrl>| url.as_ref().map(|url| url.expose().to_owned());
+    let one = stores(&[("KONTOR_SEARCH_URL", "http://a:1"), ("KONTOR_VECTORS_URL", "http://b:2")]);
+    assert_eq!(
+        (url(&one.search.url).as_deref(), url(&one.vectors.url).as_deref()),
+        (Some("http://a:1"), Some("http://b:2"))
+    );
+    for pairs in [
+        [("KONTOR_SEARCH_URL", "http://a:1"), ("KONTOR_SEARCH__URL", "http://c:3")],
+        [("KONTOR_SEARCH__URL", "http://c:3"), ("KONTOR_SEARCH_URL", "http://a:1")],
+    ] {
+        assert_eq!(url(&stores(&pairs).search.url).as_deref(), Some("http://c:3"));
+    }
+    let refused = load_from::<Stores>(None, variables(&[("KONTOR_SEARCH_URL", "nowhere")])).expect_err("no URL");
+    assert!(refused.to_string().starts_with("search.url (KONTOR_SEARCH__URL) is ***"), "{refused}");
+}
+
+#[test]
 fn each_refused_variable_is_named_with_its_rule() {
     let cases = [
         (
@@ -173,7 +211,7 @@ fn each_refused_variable_is_named_with_its_rule() {
         (
             ("KONTOR_RELAIS__LANES", "5"),
             "KONTOR_RELAIS__LANES is no setting: there is no section relais, only executor, http, identity, live, log, mail, nats, ops, \
-             payments, privacy, processes, projections, query, redis, relay, replica, shop, simulator, stripe, telemetry",
+             payments, privacy, processes, projections, query, redis, relay, replica, search, shop, simulator, stripe, telemetry, vectors",
         ),
         (
             ("KONTOR_RELAY_LANES", "5"),
@@ -233,7 +271,7 @@ fn each_refused_line_of_the_file_is_named_with_its_rule() {
         (
             "[relais]",
             "relais in kontor.toml is no setting: there is no section relais, only executor, http, identity, live, log, mail, nats, ops, \
-             payments, privacy, processes, projections, query, redis, relay, replica, shop, simulator, stripe, telemetry",
+             payments, privacy, processes, projections, query, redis, relay, replica, search, shop, simulator, stripe, telemetry, vectors",
         ),
         (
             "relay.lanes = \"4\"",

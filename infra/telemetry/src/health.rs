@@ -27,6 +27,8 @@ pub struct Check {
 
 struct Inner {
     name: String,
+    /// Whether the tier is not ready without it.
+    is_needed: bool,
     /// As in `state`; read first, so that saying the same again costs next to nothing.
     is_ok: AtomicBool,
     state: Mutex<State>,
@@ -45,8 +47,17 @@ impl Health {
 
     /// Adds a check, which fails as `starting` until it is set.
     pub fn register(&self, name: impl Into<String>) -> Check {
-        let state = State { failing: Some("starting".to_owned()), since: Instant::now() };
-        let inner = Inner { name: name.into(), is_ok: AtomicBool::new(false), state: Mutex::new(state) };
+        self.add(name.into(), true, Some("starting".to_owned()))
+    }
+
+    /// Adds a check of what the tier can do without, which operators are told of all the same. It is ok until it is set.
+    pub fn register_detail(&self, name: impl Into<String>) -> Check {
+        self.add(name.into(), false, None)
+    }
+
+    fn add(&self, name: String, is_needed: bool, failing: Option<String>) -> Check {
+        let is_ok = AtomicBool::new(failing.is_none());
+        let inner = Inner { name, is_needed, is_ok, state: Mutex::new(State { failing, since: Instant::now() }) };
         let check = Check { inner: Arc::new(inner) };
         self.shared.checks.lock().push(check.clone());
         check
@@ -58,11 +69,11 @@ impl Health {
     }
 
     pub fn is_ready(&self) -> bool {
-        !self.shared.draining.load(Ordering::Relaxed) && self.shared.checks.lock().iter().all(Check::is_ok)
+        !self.shared.draining.load(Ordering::Relaxed) && self.shared.checks.lock().iter().all(Check::lets_be_ready)
     }
 
     /// A line for each check, in order of registration: `postgres: ok for 12 s`, or
-    /// `nats: not ok for 3 s: connection refused`.
+    /// `nats: not ok for 3 s: connection refused`, or of what it can do without `search: not ok for 3 s, ready without it: ...`.
     pub fn report(&self) -> String {
         let mut report = String::new();
         if self.shared.draining.load(Ordering::Relaxed) {
@@ -73,7 +84,10 @@ impl Health {
             let (name, seconds) = (&check.inner.name, state.since.elapsed().as_secs());
             let written = match &state.failing {
                 None => writeln!(report, "{name}: ok for {seconds} s"),
-                Some(reason) => writeln!(report, "{name}: not ok for {seconds} s: {}", one_line(reason)),
+                Some(reason) => {
+                    let without = if check.inner.is_needed { "" } else { ", ready without it" };
+                    writeln!(report, "{name}: not ok for {seconds} s{without}: {}", one_line(reason))
+                }
             };
             written.expect("a String takes any text");
         }
@@ -100,6 +114,10 @@ impl Check {
 
     pub fn is_ok(&self) -> bool {
         self.inner.is_ok.load(Ordering::Relaxed)
+    }
+
+    fn lets_be_ready(&self) -> bool {
+        self.is_ok() || !self.inner.is_needed
     }
 
     fn set(&self, failing: Option<String>) {
@@ -130,6 +148,16 @@ mod tests {
         assert_eq!(health.report(), "postgres: ok for 0 s\nnats: not ok for 0 s: connection refused\n");
         nats.ok();
         assert!(health.is_ready());
+    }
+
+    #[test]
+    fn what_a_tier_can_do_without_is_told_of_only() {
+        let health = Health::new();
+        let search = health.register_detail("search");
+        assert_eq!(health.report(), "search: ok for 0 s\n");
+        search.failing("connection refused");
+        assert!(health.is_ready());
+        assert_eq!(health.report(), "search: not ok for 0 s, ready without it: connection refused\n");
     }
 
     #[test]
