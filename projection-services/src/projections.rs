@@ -5,6 +5,7 @@ pub mod customers;
 pub mod orders;
 pub mod product_cards;
 pub mod products;
+pub mod recommendations;
 pub mod stock;
 
 use crate::runtime::Projection;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(stock::StockLevels),
         Arc::new(customers::Customers),
         Arc::new(analytics::Analytics),
+        Arc::new(recommendations::Recommendations),
     ]
 }
 
@@ -52,7 +54,10 @@ mod tests {
 
     #[test]
     fn projections_are_chosen_by_name() {
-        assert_eq!(names_of(&[]), Ok(vec!["products", "orders", "product-cards", "stock", "customers", "analytics"]));
+        assert_eq!(
+            names_of(&[]),
+            Ok(vec!["products", "orders", "product-cards", "stock", "customers", "analytics", "recommendations"])
+        );
         assert_eq!(names_of(&["orders"]), Ok(vec!["orders"]));
         assert_eq!(names_of(&["orders", "oders"]), Err(UnknownProjection("oders".to_owned())));
     }
