@@ -1,5 +1,7 @@
 //! A projector at work: the source, a worker for each projection, and what operators see of them.
 
+use crate::models::metrics::ModelMetrics;
+use crate::models::{self, Trainer};
 use crate::projections::UnknownProjection;
 use crate::runtime::metrics::{ProjectionsMetrics, SourceMetrics};
 use crate::runtime::source::SourcePlan;
@@ -11,6 +13,7 @@ use kontor_event_schemas::upcast;
 use kontor_event_store::LogReader;
 use kontor_settings::SecretUrl;
 use kontor_telemetry::{Health, Metrics};
+use kontor_vectors::VectorsError;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::collections::HashMap;
@@ -20,6 +23,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+
+/// How long a vector store may take to store a portion of vectors: nobody waits for it.
+const FILLING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Workers at work. Ends them with [`Projector::stop`].
 pub struct Projector {
@@ -41,6 +47,8 @@ pub enum StartError {
     NoRedis(&'static str),
     #[error("redis.url (KONTOR_REDIS__URL) is no URL of Redis: {0}")]
     Redis(#[from] kontor_redis::RedisError),
+    #[error("vectors.url (KONTOR_VECTORS__URL) is no URL of Qdrant: {0}")]
+    Vectors(#[from] VectorsError),
     #[error(transparent)]
     Unknown(#[from] UnknownProjection),
 }
@@ -85,6 +93,15 @@ impl Projector {
             }
             warn!("Projection {name} is not kept: redis.url (KONTOR_REDIS__URL) is not set");
         }
+        if kept.iter().any(|projection| projection.name() == models::PROJECTION) {
+            let trainer = Trainer {
+                control: control.clone(),
+                vectors: kontor_vectors::connect(&settings.vectors, &control, FILLING_TIMEOUT)?,
+                settings: settings.recommendations.clone(),
+                metrics: ModelMetrics::new(metrics),
+            };
+            tasks.spawn(trainer.run(ending.clone()));
+        }
         let kept = kept.into_iter().map(|projection| {
             let check = health.register(format!("projection {}", projection.name()));
             (Kept::new(projection, &stores), check)
@@ -126,10 +143,11 @@ fn options(url: &SecretUrl) -> Result<PgConnectOptions, StartError> {
     ]))
 }
 
-/// A pool for the log and the control tables, without a connection yet: a worker may need two, the watcher two more.
+/// A pool for the log and the control tables, without a connection yet: a worker may need two, the watcher two more, and whoever
+/// learns recommendations two.
 fn connect(options: PgConnectOptions, projections: usize) -> PgPool {
     PgPoolOptions::new()
-        .max_connections(2 * projections as u32 + 3)
+        .max_connections(2 * projections as u32 + 5)
         .acquire_timeout(Duration::from_secs(10))
         .test_before_acquire(false) // A round trip for each look otherwise; a dead connection is seen by its error.
         .connect_lazy_with(options)

@@ -3,6 +3,7 @@
 use kontor_redis::RedisSettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
+use kontor_vectors::VectorsSettings;
 use serde::{Deserialize, Serialize};
 
 /// The settings of `kontor-projector`.
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct ProjectorSettings {
     pub projections: ProjectionsSettings,
+    pub recommendations: RecommendationsSettings,
+    pub vectors: VectorsSettings,
     pub nats: NatsSettings,
     pub redis: RedisSettings,
     pub log: MigrationSettings,
@@ -53,6 +56,23 @@ impl Default for ProjectionsSettings {
     }
 }
 
+/// How recommendations are learnt: section `recommendations`, or `KONTOR_RECOMMENDATIONS__TRAIN_EVERY_S` and so on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecommendationsSettings {
+    /// A new model is learnt so often, if there is news, in seconds. 0: only when an operator says so.
+    pub train_every_s: u64,
+    /// How often it is looked whether there is news, and whether the vector store has what it should, in milliseconds. From 10
+    /// to 600,000.
+    pub look_interval_ms: u64,
+}
+
+impl Default for RecommendationsSettings {
+    fn default() -> Self {
+        RecommendationsSettings { train_every_s: 900, look_interval_ms: 5_000 }
+    }
+}
+
 /// Where events are published: section `nats`, or `KONTOR_NATS__URL`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,6 +100,8 @@ pub struct MigrationSettings {
 impl Check for ProjectorSettings {
     fn check(&self) -> Result<(), Rule> {
         section("projections", &self.projections)?;
+        section("recommendations", &self.recommendations)?;
+        section("vectors", &self.vectors)?;
         section("redis", &self.redis)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)
@@ -100,6 +122,12 @@ impl Check for ProjectionsSettings {
         between("writers_max", self.writers_max, 1, 8)?;
         at_least("lease_ms", self.lease_ms, 500)?;
         at_least("silent_after_s", self.silent_after_s, 1)
+    }
+}
+
+impl Check for RecommendationsSettings {
+    fn check(&self) -> Result<(), Rule> {
+        between("look_interval_ms", self.look_interval_ms, 10, 600_000)
     }
 }
 

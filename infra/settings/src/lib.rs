@@ -34,6 +34,7 @@ pub const KNOWN_SECTIONS: &[&str] = &[
     "processes",
     "projections",
     "query",
+    "recommendations",
     "redis",
     "relay",
     "replica",

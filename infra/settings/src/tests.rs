@@ -211,7 +211,7 @@ fn each_refused_variable_is_named_with_its_rule() {
         (
             ("KONTOR_RELAIS__LANES", "5"),
             "KONTOR_RELAIS__LANES is no setting: there is no section relais, only executor, http, identity, live, log, mail, nats, ops, \
-             payments, privacy, processes, projections, query, redis, relay, replica, search, shop, simulator, stripe, telemetry, vectors",
+             payments, privacy, processes, projections, query, recommendations, redis, relay, replica, search, shop, simulator, stripe, telemetry, vectors",
         ),
         (
             ("KONTOR_RELAY_LANES", "5"),
@@ -271,7 +271,7 @@ fn each_refused_line_of_the_file_is_named_with_its_rule() {
         (
             "[relais]",
             "relais in kontor.toml is no setting: there is no section relais, only executor, http, identity, live, log, mail, nats, ops, \
-             payments, privacy, processes, projections, query, redis, relay, replica, search, shop, simulator, stripe, telemetry, vectors",
+             payments, privacy, processes, projections, query, recommendations, redis, relay, replica, search, shop, simulator, stripe, telemetry, vectors",
         ),
         (
             "relay.lanes = \"4\"",

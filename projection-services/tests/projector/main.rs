@@ -10,6 +10,7 @@ mod life;
 mod operations;
 mod program;
 mod rebuild;
+mod recommendations;
 mod redis;
 mod shop;
 mod stream;

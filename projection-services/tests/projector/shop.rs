@@ -55,6 +55,7 @@ impl Shop {
         let options = |role| -> PgConnectOptions { servers.postgres().url(role).parse().expect("a URL") };
         MIGRATIONS.run(&mut options(Role::Migrator).connect().await.expect("it connects")).await.expect("they run");
         migrate(options(Role::Migrator)).await.expect("the migrations run");
+        kontor_privacy::migrate(options(Role::Migrator)).await.expect("the keys have their table");
         let database =
             PgPoolOptions::new().max_connections(4).connect_with(options(Role::Projector)).await.expect("it connects");
         let log =
