@@ -22,6 +22,7 @@ mod positions;
 pub mod problem;
 pub mod product_cards;
 pub mod products;
+pub mod recommendations;
 mod replica;
 pub mod reports;
 pub mod service;

@@ -2,7 +2,8 @@
 
 use crate::problem::Problem;
 use crate::{
-    analytics, categories, customers, graphql, live, orders, positions, product_cards, products, reports, stock,
+    analytics, categories, customers, graphql, live, orders, positions, product_cards, products, recommendations,
+    reports, stock,
 };
 use actix_web::HttpResponse;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
@@ -30,6 +31,11 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
         stock::history::history,
         graphql::get,
         graphql::post,
+        recommendations::similar,
+        recommendations::together,
+        recommendations::trending,
+        recommendations::for_you,
+        recommendations::buy_again,
         reports::sales,
         analytics::report,
         analytics::movers::movers,
@@ -119,7 +125,7 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).expect("a document has a JSON form");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 23);
+        assert_eq!(paths.len(), 28);
         for (path, operations) in paths {
             let answers = operations["get"]["responses"].as_object().unwrap_or_else(|| panic!("{path} has no answers"));
             for status in ["200", "400", "503"] {

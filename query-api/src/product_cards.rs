@@ -62,10 +62,10 @@ pub struct ProductCards {
 }
 
 /// What answers come from.
-struct Sources<'a> {
-    cache: &'a Cache,
-    replica: &'a PgPool,
-    positions: &'a Positions,
+pub struct Sources<'a> {
+    pub cache: &'a Cache,
+    pub replica: &'a PgPool,
+    pub positions: &'a Positions,
 }
 
 #[utoipa::path(
@@ -187,7 +187,7 @@ pub async fn several(
 
 impl Sources<'_> {
     /// The cards under these names, in their order, and the position at which all of them are true.
-    async fn find(
+    pub async fn find(
         &self,
         kind: Kind,
         names: &[&str],
@@ -197,7 +197,7 @@ impl Sources<'_> {
         let mut found = found.unwrap_or_else(|| vec![None; names.len()]);
         let lacking: Vec<usize> = (0..names.len()).filter(|n| found[*n].is_none()).collect();
         let mut position = found.iter().flatten().map(|found| found.position).min();
-        if !lacking.is_empty() {
+        if !lacking.is_empty() || names.is_empty() {
             let asked: Vec<&str> = lacking.iter().map(|n| names[*n]).collect();
             let find = async || postgres::find(self.replica, kind == Kind::CardBySlug, &asked).await;
             let (reached, cards) = self.positions.reflect(PROJECTION, MinPosition(min), find).await?;

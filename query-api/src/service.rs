@@ -5,6 +5,7 @@ use crate::consistency::Positions;
 use crate::live::{self, Figures, Hub};
 use crate::past::Streams;
 use crate::problem::Problem;
+use crate::recommendations::{self, Advisor};
 use crate::settings::QuerySettings;
 use crate::{
     analytics, callers, categories, customers, graphql, openapi, orders, positions, product_cards, products, replica,
@@ -18,6 +19,7 @@ use kontor_identity::{KeyError, Permission, Verifier};
 use kontor_privacy::{Keyring, MasterKey, MasterKeyError};
 use kontor_redis::{Redis, RedisError};
 use kontor_telemetry::{Health, HttpTelemetry, Metrics};
+use kontor_vectors::VectorsError;
 use sqlx::PgPool;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub enum StartError {
     Url(#[source] sqlx::Error),
     #[error("redis.url (KONTOR_REDIS__URL) is no URL of Redis: {0}")]
     Redis(#[from] RedisError),
+    #[error("vectors.url (KONTOR_VECTORS__URL) is no URL of Qdrant: {0}")]
+    Vectors(#[from] VectorsError),
     #[error("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): {0}")]
     Key(#[from] KeyError),
     #[error("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): {0}")]
@@ -63,6 +67,10 @@ impl Service {
         watches.spawn(positions.clone().watch());
         let check = health.register("replica");
         watches.spawn(replica::Watch::new(replica.clone(), check, &settings.replica, metrics).run());
+        let timeout = Duration::from_millis(settings.vectors.timeout_ms);
+        let vectors = kontor_vectors::connect(&settings.vectors, &replica, timeout)?;
+        let advisor = Advisor::new(replica.clone(), vectors, health.register_detail("vectors"), metrics);
+        watches.spawn(advisor.clone().watch());
         let streams = Data::new(Streams::new(replica.clone()));
         let hub = Hub::new(streams.clone(), settings.live.clone(), settings.nats.clone(), metrics);
         watches.spawn(hub.clone().run());
@@ -76,11 +84,12 @@ impl Service {
         let (cache_metrics, timeout) = (CacheMetrics::new(metrics), Duration::from_millis(settings.redis.timeout_ms));
         let telemetry = HttpTelemetry::new(metrics);
         let (positions, pool, hub) = (Data::from(positions), Data::new(replica.clone()), Data::from(hub));
-        let of_app = (positions, pool, streams, hub.clone(), Data::from(figures), Data::new(graphql::schema()));
+        let (figures, schema) = (Data::from(figures), Data::new(graphql::schema()));
+        let of_app = (positions, pool, streams, hub.clone(), figures, schema, Data::from(advisor));
         let app = move || {
             // Each thread has a connection of its own: no answer comes by another.
             let cache = Data::new(Cache::connect(redis.as_ref(), timeout, &cache_metrics));
-            let (positions, pool, streams, hub, figures, schema) = of_app.clone();
+            let (positions, pool, streams, hub, figures, schema, advisor) = of_app.clone();
             App::new()
                 .app_data(cache)
                 .app_data(positions)
@@ -89,6 +98,7 @@ impl Service {
                 .app_data(hub)
                 .app_data(figures)
                 .app_data(schema)
+                .app_data(advisor)
                 .app_data(verifier.clone())
                 .app_data(keyring.clone())
                 .wrap(kontor_api_docs::headers())
@@ -148,6 +158,11 @@ fn configure(config: &mut ServiceConfig) {
         ("/v1/analytics", Permission::ReadReports, web::get().to(analytics::report)),
         ("/v1/analytics/movers", Permission::ReadReports, web::get().to(analytics::movers::movers)),
         ("/v1/analytics/live", Permission::ReadReports, web::get().to(live::figures::analytics)),
+        ("/v1/recommendations/similar", Permission::ReadCatalogue, web::get().to(recommendations::similar)),
+        ("/v1/recommendations/together", Permission::ReadCatalogue, web::get().to(recommendations::together)),
+        ("/v1/recommendations/trending", Permission::ReadCatalogue, web::get().to(recommendations::trending)),
+        ("/v1/recommendations/for-you", Permission::ReadCustomer, web::get().to(recommendations::for_you)),
+        ("/v1/recommendations/buy-again", Permission::ReadCustomer, web::get().to(recommendations::buy_again)),
         ("/v1/positions", Permission::ReadCatalogue, web::get().to(positions::all)),
         ("/v1/graphql", Permission::ReadCatalogue, web::get().to(graphql::get)),
         ("/v1/graphql/schema", Permission::ReadCatalogue, web::get().to(graphql::definition)),

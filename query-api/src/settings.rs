@@ -5,6 +5,7 @@ use kontor_privacy::PrivacySettings;
 use kontor_redis::RedisSettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
+use kontor_vectors::VectorsSettings;
 use serde::{Deserialize, Serialize};
 
 /// The settings of `kontor-query`.
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct QuerySettings {
     pub replica: ReplicaSettings,
     pub redis: RedisSettings,
+    pub vectors: VectorsSettings,
     pub query: AnswerSettings,
     pub live: LiveSettings,
     pub nats: NatsSettings,
@@ -109,6 +111,7 @@ impl Check for QuerySettings {
     fn check(&self) -> Result<(), Rule> {
         section("replica", &self.replica)?;
         section("redis", &self.redis)?;
+        section("vectors", &self.vectors)?;
         section("query", &self.query)?;
         section("live", &self.live)?;
         section("identity", &self.identity)?;

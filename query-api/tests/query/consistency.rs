@@ -83,12 +83,19 @@ async fn nobody_asks_the_replica_while_nobody_waits() {
 #[tokio::test]
 async fn positions_are_those_of_the_replica() {
     let api = Api::start().await;
-    let all =
-        [("products", 8), ("orders", 9), ("product-cards", 10), ("stock", 11), ("customers", 12), ("analytics", 13)];
+    let all = [
+        ("products", 8),
+        ("orders", 9),
+        ("product-cards", 10),
+        ("stock", 11),
+        ("customers", 12),
+        ("analytics", 13),
+        ("recommendations", 14),
+    ];
     api.write(&all.map(|(projection, position)| checkpoint(projection, position)).concat()).await;
     let answer = api.ok("/v1/positions").await;
-    let expected =
-        json!({"orders": 9, "products": 8, "product-cards": 10, "stock": 11, "customers": 12, "analytics": 13});
+    let expected = json!({"orders": 9, "products": 8, "product-cards": 10, "stock": 11, "customers": 12, "analytics": 13,
+        "recommendations": 14});
     assert_eq!(answer.body, expected);
     assert_eq!(answer.position(), 8, "the one that is furthest behind");
 }

@@ -15,6 +15,7 @@ mod live;
 mod orders;
 mod past;
 mod products;
+mod recommendations;
 mod refusals;
 mod reports;
 mod stock;

@@ -88,6 +88,7 @@ async fn an_empty_read_model_is_at_position_0() {
     assert_eq!(answer.body, json!({"position": 0, "items": [], "next_cursor": null}));
     assert_eq!(api.get("/v1/products/85048").await.position(), 0);
     let answer = api.ok("/v1/positions").await;
-    let nowhere = json!({"orders": 0, "products": 0, "product-cards": 0, "stock": 0, "customers": 0, "analytics": 0});
+    let nowhere = json!({"orders": 0, "products": 0, "product-cards": 0, "stock": 0, "customers": 0, "analytics": 0,
+        "recommendations": 0});
     assert_eq!((answer.body.clone(), answer.position()), (nowhere, 0));
 }
