@@ -62,7 +62,7 @@ enum Task {
         #[command(subcommand)]
         task: projections::ProjectionsTask,
     },
-    /// What customers may want next: measured, and as lists.
+    /// What customers may want next: learnt, measured, and as lists.
     Recommend {
         #[command(subcommand)]
         task: recommend::RecommendTask,

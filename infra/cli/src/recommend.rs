@@ -3,6 +3,7 @@
 mod evaluate;
 mod export;
 mod log;
+mod models;
 
 use crate::Said;
 use clap::Subcommand;
@@ -37,12 +38,20 @@ pub enum RecommendTask {
     /// Write ranked lists for anyone to score.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(export::ExportOptions),
+    /// Learn a model now, and let queries answer from it.
+    #[command(after_help = models::TRAIN_EXAMPLES)]
+    Train(models::TrainOptions),
+    /// Show which models queries answer from.
+    #[command(after_help = models::MODELS_EXAMPLES)]
+    Models(models::ModelsOptions),
 }
 
 pub fn recommend(task: RecommendTask) -> anyhow::Result<Said> {
     match task {
         RecommendTask::Evaluate(options) => evaluate::evaluate(&options).map(Said::from),
         RecommendTask::Export(options) => export::export(options).map(Said::from),
+        RecommendTask::Train(options) => models::train(options).map(Said::from),
+        RecommendTask::Models(options) => models::models(options).map(Said::from),
     }
 }
 

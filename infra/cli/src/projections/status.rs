@@ -89,7 +89,7 @@ impl Look {
         let row = |cells: [&str; 9]| {
             let [projection, generation, state, position, lag, seconds, rate, letters, kept] = cells;
             format!(
-                "{projection:<14}  {generation:>10}  {state:<20}  {position:>12}  {lag:>10}  {seconds:>8}  {rate:>8}  \
+                "{projection:<15}  {generation:>10}  {state:<20}  {position:>12}  {lag:>10}  {seconds:>8}  {rate:>8}  \
                  {letters:>12}  {kept}"
             )
             .trim_end()
