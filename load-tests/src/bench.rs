@@ -10,7 +10,8 @@
 //! - [`rebuild`]: read models built anew, and what queries notice of it.
 //! - [`replay`]: the log as lines and as files.
 //! - [`analytics`]: reports, and how their read model is built anew.
-//! - [`shop`]: the generated products and orders that the last four ask for; [`stage`]: the servers and tiers that they need.
+//! - [`recommend`]: recommendations, from the training to the answer.
+//! - [`shop`]: the generated products and orders that the last five ask for; [`stage`]: the servers and tiers that they need.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
@@ -25,6 +26,7 @@ pub mod mails;
 mod questions;
 pub mod read;
 pub mod rebuild;
+pub mod recommend;
 pub mod relay;
 pub mod replay;
 pub mod report;

@@ -99,6 +99,16 @@ enum Bench {
     /// Typical reports over 8 connections, on a million orders, and their read model built anew.
     #[command(after_help = "Examples:\n  infra/bench analytics\n  infra/bench analytics --quick --json")]
     Analytics(Measuring),
+    /// Recommendations of all kinds, at 500 a second and as many as can be asked; with the real data, how good they are.
+    #[command(
+        after_help = "Examples:\n  infra/bench recommend --quick\n  infra/bench recommend ~/data/online-retail --json"
+    )]
+    Recommend {
+        /// Holds products.csv.gz and orders.csv.gz; without it nothing is said of how good they are.
+        folder: Option<PathBuf>,
+        #[command(flatten)]
+        how: Measuring,
+    },
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -191,6 +201,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
                 Bench::Rebuild(how) => (bench::rebuild::run(how.quick).await?, how),
                 Bench::Replay(how) => (bench::replay::run(how.quick).await?, how),
                 Bench::Analytics(how) => (bench::analytics::run(how.quick).await?, how),
+                Bench::Recommend { folder, how } => (bench::recommend::run(folder.as_deref(), how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

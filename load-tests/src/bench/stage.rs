@@ -99,6 +99,8 @@ impl Stage {
             ("KONTOR_NATS__URL", servers.nats().url()),
             ("KONTOR_REDIS__URL", servers.redis().url()),
             ("KONTOR_OPS__BIND", format!("127.0.0.1:{}", ports::free())),
+            // Who measures says when something is learnt.
+            ("KONTOR_RECOMMENDATIONS__TRAIN_EVERY_S", "0".to_owned()),
         ]);
         let log = self.folder().join("kontor-projector.log");
         self.projector = Some(Process::spawn("kontor-projector", command, &log, KILL)?);

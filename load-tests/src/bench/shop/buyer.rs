@@ -27,7 +27,7 @@ pub fn email(number: usize) -> String {
     format!("buyer-{number}@example.com")
 }
 
-fn customer_id(number: usize) -> CustomerId {
+pub fn customer_id(number: usize) -> CustomerId {
     valid(format!("buyer-{number:05}").parse())
 }
 
