@@ -34,5 +34,5 @@ const PREFIXES: [&str; 3] = ["GIFT_", "TEST", "DCGSSVOUCHER"];
 pub fn is_goods(code: &str) -> bool {
     let is_one_of_them = CODES.iter().any(|other| code.eq_ignore_ascii_case(other));
     let begins = |prefix: &&str| code.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    !is_one_of_them && !PREFIXES.iter().any(|prefix| begins(&prefix))
+    !is_one_of_them && !PREFIXES.iter().any(begins)
 }

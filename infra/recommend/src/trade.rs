@@ -37,7 +37,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn key(&self) -> (DateTime<Utc>, bool, Option<u32>, &[(u32, u64)]) {
+    fn key(&self) -> impl Ord + '_ {
         (self.at, self.taken_back, self.customer, &self.lines)
     }
 }

@@ -1,12 +1,12 @@
 //! Files in the form of the real ones, generated: with guests, cancellations, rows that repeat, several lines for one SKU,
 //! and commas in names.
 
-use kontor_online_retail::{Invoice, Invoices, ORDER_COLUMNS, PRODUCT_COLUMNS};
 use crate::dice::Dice;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kontor_online_retail::{Invoice, Invoices, ORDER_COLUMNS, PRODUCT_COLUMNS};
 use std::fs::File;
 use std::path::Path;
 
@@ -114,8 +114,8 @@ impl Csv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kontor_online_retail::{InvoiceLine, products};
     use crate::import::totals::Totals;
+    use kontor_online_retail::{InvoiceLine, products};
 
     #[test]
     fn the_slice_has_all_that_makes_the_real_files_hard() {

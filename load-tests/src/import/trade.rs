@@ -1,9 +1,9 @@
 //! The shop's trade as commands, each with a key of its own that is the same in every run.
 
-use kontor_online_retail::{Invoice, InvoiceLine, Product};
 use crate::bulk::{Cancellation, Command, Line, Order, Written, pence};
 use anyhow::Context;
 use chrono::DateTime;
+use kontor_online_retail::{Invoice, InvoiceLine, Product};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
