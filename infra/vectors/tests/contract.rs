@@ -121,7 +121,7 @@ async fn many_points_are_counted(writer: &dyn Vectors, reader: &dyn Vectors) {
     assert_eq!(reader.count(here).await.expect("it is counted"), 0);
     let point = |n: u32| {
         let angle = n as f32 / 2_500.0;
-        let tags = if n % 2 == 0 { vec!["public".to_owned()] } else { vec![] };
+        let tags = if n.is_multiple_of(2) { vec!["public".to_owned()] } else { vec![] };
         Point { sku: format!("S{n:04}"), vector: vec![angle.cos(), angle.sin()], tags }
     };
     let points: Vec<_> = (0..2_500).map(point).collect();
