@@ -74,12 +74,12 @@ mod tests {
         folder
     }
 
-    const PRODUCTS: &str = "A,MUG,100,2010-01-01T00:00:00Z\nB,CUP,100,2010-06-01T00:00:00Z\n";
-    const ORDERS: &str = "1,13085,EIRE,2010-01-01T00:00:00Z,A,5,100,false\n\
+    const PRODUCTS: &str = "MUG,MUG,100,2010-01-01T00:00:00Z\nCUP,CUP,100,2010-06-01T00:00:00Z\n";
+    const ORDERS: &str = "1,13085,EIRE,2010-01-01T00:00:00Z,MUG,5,100,false\n\
                           1,13085,EIRE,2010-01-01T00:00:00Z,POST,1,100,false\n\
                           2,13085,EIRE,2010-01-02T00:00:00Z,BANK CHARGES,1,100,false\n\
-                          C3,13085,EIRE,2010-01-03T00:00:00Z,A,-2,100,true\n\
-                          4,13085,EIRE,2010-06-01T00:00:00Z,B,1,100,false\n";
+                          C3,13085,EIRE,2010-01-03T00:00:00Z,MUG,-2,100,true\n\
+                          4,13085,EIRE,2010-06-01T00:00:00Z,CUP,1,100,false\n";
 
     fn bought(until: &str) -> Vec<(String, u64)> {
         let until = until.parse().expect("a time");
@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn goods_are_learnt_from_less_what_was_taken_back() {
-        assert_eq!(bought("2011-01-01T00:00:00Z"), [("A".to_owned(), 3), ("B".to_owned(), 1)]);
+        assert_eq!(bought("2011-01-01T00:00:00Z"), [("MUG".to_owned(), 3), ("CUP".to_owned(), 1)]);
     }
 
     #[test]
     fn what_came_later_is_not_known() {
-        assert_eq!(bought("2010-01-02T00:00:00Z"), [("A".to_owned(), 5)]);
+        assert_eq!(bought("2010-01-02T00:00:00Z"), [("MUG".to_owned(), 5)]);
     }
 }

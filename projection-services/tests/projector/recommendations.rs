@@ -264,7 +264,8 @@ async fn two_tastes(shop: &mut Shop) {
 }
 
 async fn put_on_sale(shop: &mut Shop, sku: &str) {
-    let event = json!({"Registered": {"name": sku.replace('-', " no. "), "description": null}});
+    let taste = sku.split('-').next().expect("a word");
+    let event = json!({"Registered": {"name": format!("{taste} {}", sku.replace('-', "")), "description": null}});
     shop.append(vec![decided("product", sku, &event)]).await;
 }
 
