@@ -6,6 +6,7 @@
 //! - [`shopper`], [`flash_sale`]: purchases as the command API sees them, one by one and very many at once.
 //! - [`books`]: whether stock, orders and money are right afterwards.
 //! - [`client`], [`bulk`], [`goods`]: the HTTP APIs, many commands through them, and goods to sell.
+//! - [`relevance`]: how well products are found.
 //! - [`connection`]: HTTP where it must cost next to nothing.
 
 pub mod bench;
@@ -19,5 +20,6 @@ pub mod flash_sale;
 pub mod goods;
 pub mod import;
 pub mod progress;
+pub mod relevance;
 pub mod shopper;
 pub mod table;

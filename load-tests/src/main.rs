@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use kontor_load_tests::client::Api;
-use kontor_load_tests::{bench, demo, import};
+use kontor_load_tests::{bench, demo, import, relevance};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +40,17 @@ enum Command {
     Demo {
         #[command(flatten)]
         apis: Apis,
+    },
+    /// How well products are found: judged queries over the real products, by our index and by Postgres.
+    #[command(
+        after_help = "Examples:\n  kontor-load relevance ~/data/online-retail\n  kontor-load relevance ~/data/online-retail --json"
+    )]
+    Relevance {
+        /// Holds products.csv.gz.
+        folder: PathBuf,
+        /// Prints one JSON object instead of tables.
+        #[arg(long)]
+        json: bool,
     },
     /// Measures; starts the servers that it needs in a folder of its own.
     #[command(subcommand)]
@@ -188,6 +199,10 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         }
         Command::Slice { folder, invoices } => {
             import::slice::generate(&folder, invoices)?;
+            Ok(true)
+        }
+        Command::Relevance { folder, json } => {
+            print(&relevance::run(&folder).await?.render(json)?)?;
             Ok(true)
         }
         Command::Bench(bench) => {
