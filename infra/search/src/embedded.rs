@@ -257,6 +257,15 @@ impl Engine for Embedded {
         })
     }
 
+    fn hide<'a>(&'a self, alias: &'a str) -> BoxFuture<'a, Result<(), SearchError>> {
+        let (inner, alias) = (self.0.clone(), alias.to_owned());
+        blocking(move || {
+            names::remove(&names::alias_file(&inner.folder, check_name(&alias)?))?;
+            inner.aliases.write().remove(&alias);
+            Ok(())
+        })
+    }
+
     fn shown<'a>(&'a self, alias: &'a str) -> BoxFuture<'a, Result<Option<String>, SearchError>> {
         let (inner, alias) = (self.0.clone(), alias.to_owned());
         blocking(move || names::alias(&inner.folder, check_name(&alias)?))

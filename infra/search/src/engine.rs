@@ -27,6 +27,9 @@ pub trait Engine: Send + Sync {
     /// a moment.
     fn show<'a>(&'a self, alias: &'a str, collection: &'a str) -> BoxFuture<'a, Result<(), SearchError>>;
 
+    /// Takes an alias away, if it is there: who searches it learns that there is none, in other processes within a moment.
+    fn hide<'a>(&'a self, alias: &'a str) -> BoxFuture<'a, Result<(), SearchError>>;
+
     /// The collection that an alias points at.
     fn shown<'a>(&'a self, alias: &'a str) -> BoxFuture<'a, Result<Option<String>, SearchError>>;
 

@@ -281,6 +281,15 @@ impl Engine for Typesense {
         .boxed()
     }
 
+    fn hide<'a>(&'a self, alias: &'a str) -> BoxFuture<'a, Result<(), SearchError>> {
+        async move {
+            optional(self.client.alias(check_name(alias)?).delete().await.map_err(Trouble::from))?;
+            self.aliases.lock().remove(alias);
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn shown<'a>(&'a self, alias: &'a str) -> BoxFuture<'a, Result<Option<String>, SearchError>> {
         async move {
             let found = self.client.alias(check_name(alias)?).retrieve().await.map_err(Trouble::from);

@@ -50,7 +50,7 @@ impl Filters {
     /// `None`: it is not to be seen at all.
     pub fn failed(&self, columns: &Columns, prices: Option<&[i64]>, document: DocId) -> Option<Failed> {
         let flags = columns.flags[document as usize];
-        if !flags.is_public && !self.hidden {
+        if !flags.is_public && (!self.hidden || columns.titles.of(document).is_empty()) {
             return None;
         }
         let mut failed = 0;

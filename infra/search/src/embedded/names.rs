@@ -70,6 +70,17 @@ pub fn replace(path: &Path, text: &str) -> Result<(), SearchError> {
     Ok(())
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn remove(path: &Path) -> Result<(), SearchError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn read(path: &Path) -> Result<Option<String>, SearchError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -95,10 +95,7 @@ fn hits(collection: &str, query: &Query) -> Search {
 
 /// All filters but that of the facet which is counted.
 fn filter(query: &Query, counted: &Counted) -> String {
-    let mut filters = Vec::new();
-    if !query.hidden {
-        filters.push("is_public:=true".to_owned());
-    }
+    let mut filters = vec![if query.hidden { "is_titled:=true" } else { "is_public:=true" }.to_owned()];
     if query.in_stock && *counted != Counted::Stock {
         filters.push("in_stock:=true".to_owned());
     }

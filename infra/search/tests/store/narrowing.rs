@@ -114,10 +114,13 @@ pub async fn hits_are_sorted_as_asked_and_paged(store: Store) {
 
 pub async fn what_is_not_public_is_found_by_who_asks_for_it(store: Store) {
     let draft = Document { is_public: false, ..product("DRAFT", "Mug to come") };
-    store.fill(vec![draft, product("SOLD", "Mug on sale")]).await;
+    let nothing = Document { is_public: false, ..product("NOTHING", "") };
+    store.fill(vec![draft, product("SOLD", "Mug on sale"), nothing]).await;
     assert_eq!(store.found_by("mug").await, ["SOLD"]);
     let all = store.found(&Query { hidden: true, ..Query::of("mug") }).await;
     assert_eq!(sorted(all), ["DRAFT", "SOLD"]);
+    let all = store.found(&Query { hidden: true, ..Query::default() }).await;
+    assert_eq!(sorted(all), ["DRAFT", "SOLD"], "what has no title is found by nobody");
     store.clear().await;
 }
 

@@ -107,6 +107,10 @@ pub async fn an_alias_shows_one_collection_at_a_time(store: Store) {
     let answer = store.search(&alias, &Query::of("mug")).await.expect("an answer");
     assert_eq!(found(answer), (next.clone(), "NEW".to_owned()));
     assert!(store.show(&alias, "nothing_is_called_so").await.is_err());
+    store.hide(&alias).await.expect("it is taken away");
+    store.hide(&alias).await.expect("it is not there already");
+    assert_eq!(store.shown(&alias).await.expect("it is read"), None);
+    assert!(matches!(store.search(&alias, &Query::of("mug")).await, Err(SearchError::Unknown(_))));
     store.clear().await;
     store.remove(&next).await.expect("it is removed");
 }
