@@ -22,6 +22,18 @@ pub enum AttributeValue {
     Flag(bool),
 }
 
+impl fmt::Display for AttributeValue {
+    /// As people write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttributeValue::Text(text) => f.write_str(text.as_str()),
+            AttributeValue::Integer(number) => number.fmt(f),
+            AttributeValue::Decimal(number) => number.fmt(f),
+            AttributeValue::Flag(flag) => flag.fmt(f),
+        }
+    }
+}
+
 /// A decimal number as text, such as `-12.50`: up to 18 digits before and after the point, and no float in between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

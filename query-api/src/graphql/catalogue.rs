@@ -92,7 +92,7 @@ impl ProductNode {
     async fn attributes(&self, context: &Context<'_>) -> Result<Vec<Attribute>> {
         let detail = context.data::<Loaders>()?.detail(&self.0.sku).await?;
         let attributes: BTreeMap<String, AttributeValue> = parsed(&detail.attributes)?;
-        Ok(attributes.into_iter().map(|(name, value)| Attribute { name, value: text(value) }).collect())
+        Ok(attributes.into_iter().map(|(name, value)| Attribute { name, value: value.to_string() }).collect())
     }
 
     #[graphql(complexity = "5 * child_complexity + 1")]
@@ -117,15 +117,6 @@ pub(super) fn parsed<T: DeserializeOwned>(document: &RawValue) -> Result<T> {
 pub struct Attribute {
     name: String,
     value: String,
-}
-
-fn text(value: AttributeValue) -> String {
-    match value {
-        AttributeValue::Text(text) => text.to_string(),
-        AttributeValue::Integer(number) => number.to_string(),
-        AttributeValue::Decimal(number) => number.to_string(),
-        AttributeValue::Flag(flag) => flag.to_string(),
-    }
 }
 
 /// A picture, film or document.

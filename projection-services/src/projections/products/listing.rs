@@ -1,7 +1,7 @@
 //! What lists of products are made from: which list each is in, by what it is sorted there, and what it is found by.
 
 use kontor_domain::Sku;
-use kontor_domain::product::{AttributeValue, Attributes};
+use kontor_domain::product::Attributes;
 use sqlx::PgConnection;
 
 /// Longer values are not searched for: they are prose.
@@ -41,7 +41,7 @@ pub async fn write_attributes(view: &mut PgConnection, products: &[(&Sku, &Attri
     let (mut skus, mut attributes) = (Vec::new(), Vec::new());
     for (sku, of_product) in products {
         for (name, value) in *of_product {
-            let value = text(value);
+            let value = value.to_string();
             if value.chars().count() <= ATTRIBUTE_CHARACTERS_MAX {
                 skus.push(sku.as_str());
                 attributes.push(format!("{name}:{value}"));
@@ -59,14 +59,4 @@ pub async fn write_attributes(view: &mut PgConnection, products: &[(&Sku, &Attri
     .execute(view)
     .await?;
     Ok(())
-}
-
-/// As people write it.
-fn text(value: &AttributeValue) -> String {
-    match value {
-        AttributeValue::Text(text) => text.to_string(),
-        AttributeValue::Integer(number) => number.to_string(),
-        AttributeValue::Decimal(number) => number.to_string(),
-        AttributeValue::Flag(flag) => flag.to_string(),
-    }
 }
