@@ -43,12 +43,14 @@ pub enum StartError {
     Url(#[source] sqlx::Error),
     #[error("nats.url (KONTOR_NATS__URL) cannot be used: {0}")]
     Nats(#[from] async_nats::ConnectError),
-    #[error("redis.url (KONTOR_REDIS__URL) must be set: Redis 7 or newer, which {0} is in")]
-    NoRedis(&'static str),
+    #[error("{settings} must be set: that is where {projection} is kept")]
+    NoStore { projection: &'static str, settings: &'static str },
     #[error("redis.url (KONTOR_REDIS__URL) is no URL of Redis: {0}")]
     Redis(#[from] kontor_redis::RedisError),
     #[error("vectors.url (KONTOR_VECTORS__URL) is no URL of Qdrant: {0}")]
     Vectors(#[from] VectorsError),
+    #[error(transparent)]
+    Search(#[from] kontor_search::SearchError),
     #[error(transparent)]
     Unknown(#[from] UnknownProjection),
 }
@@ -83,15 +85,15 @@ impl Projector {
         };
         let source = Source::start(plan, health, &tasks, &ending);
         let redis = kontor_redis::Redis::of(&settings.redis)?;
-        let stores = StoreOptions { postgres, redis, writers_max: settings.projections.writers_max };
+        let search = settings.search.engine()?;
+        let stores = StoreOptions { postgres, redis, search, writers_max: settings.projections.writers_max };
         let (kept, left): (Vec<_>, Vec<_>) =
-            projections.into_iter().partition(|projection| projection.can_be_kept(&stores));
-        for projection in left {
-            let name = projection.name();
+            projections.into_iter().partition(|projection| projection.lacks(&stores).is_none());
+        for (projection, settings) in left.iter().filter_map(|left| Some((left.name(), left.lacks(&stores)?))) {
             if kept.is_empty() {
-                return Err(StartError::NoRedis(name)); // It was asked for by name.
+                return Err(StartError::NoStore { projection, settings }); // It was asked for by name.
             }
-            warn!("Projection {name} is not kept: redis.url (KONTOR_REDIS__URL) is not set");
+            warn!("Projection {projection} is not kept: {settings} is not set");
         }
         if kept.iter().any(|projection| projection.name() == models::PROJECTION) {
             let trainer = Trainer {

@@ -40,3 +40,4 @@ pub use projection::{ApplyError, Event, Projection};
 pub use source::Source;
 pub use store::postgres::{PostgresProjection, PostgresStore};
 pub use store::redis::{RedisProjection, RedisStore, View};
+pub use store::search::{SearchProjection, SearchStore, SearchView};

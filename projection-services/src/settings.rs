@@ -1,6 +1,7 @@
 //! What an operator can set for a projector.
 
 use kontor_redis::RedisSettings;
+use kontor_search::SearchSettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use kontor_vectors::VectorsSettings;
@@ -15,6 +16,7 @@ pub struct ProjectorSettings {
     pub vectors: VectorsSettings,
     pub nats: NatsSettings,
     pub redis: RedisSettings,
+    pub search: SearchSettings,
     pub log: MigrationSettings,
     pub ops: OpsSettings,
     pub telemetry: TelemetrySettings,
@@ -103,6 +105,7 @@ impl Check for ProjectorSettings {
         section("recommendations", &self.recommendations)?;
         section("vectors", &self.vectors)?;
         section("redis", &self.redis)?;
+        section("search", &self.search)?;
         section("ops", &self.ops)?;
         section("telemetry", &self.telemetry)
     }

@@ -16,6 +16,7 @@ use kontor_projection_services::runtime::generation::{self, Generation, State};
 use kontor_projection_services::runtime::operations::{pause, remove};
 use kontor_projection_services::runtime::store::StoreOptions;
 use kontor_projection_services::runtime::{Kept, Means};
+use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use std::sync::Arc;
 
@@ -188,18 +189,38 @@ async fn open(database: Database, projection: &str, writers_max: usize) -> anyho
 /// As above, and these projections; all if none is named.
 async fn open_all(database: Database, names: &[String], writers_max: usize) -> anyhow::Result<(Means, Vec<Kept>)> {
     let chosen = projections::chosen(names)?;
-    let redis = database.redis()?;
+    let (redis, search) = (database.redis()?, database.search()?);
     let postgres = database.options(Role::Projector)?.options([("synchronous_commit", "local")]);
     let control = PgPoolOptions::new().max_connections(4).connect_with(postgres.clone()).await;
     let control = control.context("the database cannot be reached")?;
     let log = LogReader::new(control.clone(), Arc::new(upcast::released()));
-    let stores = StoreOptions { postgres, redis, writers_max };
-    let (chosen, left): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|projection| projection.can_be_kept(&stores));
-    if let Some(projection) = left.iter().find(|projection| names.iter().any(|name| name == projection.name())) {
-        bail!("projection {} is in Redis: say where that is with --redis-url", projection.name());
+    let stores = StoreOptions { postgres, redis, search, writers_max };
+    let mut kept = Vec::new();
+    for projection in chosen {
+        if let Some(settings) = projection.lacks(&stores) {
+            if names.iter().any(|name| name == projection.name()) {
+                bail!(
+                    "projection {} is not in Postgres: say where with {settings}, or as --help says",
+                    projection.name()
+                );
+            }
+            continue;
+        }
+        let projection = Kept::new(projection, &stores);
+        refuse_other_store(&control, &projection).await?;
+        kept.push(projection);
     }
-    let kept = chosen.into_iter().map(|projection| Kept::new(projection, &stores)).collect();
     Ok((Means { control, log, writers_max }, kept))
+}
+
+/// What queries see elsewhere would be missed there.
+async fn refuse_other_store(control: &PgPool, kept: &Kept) -> anyhow::Result<()> {
+    let (name, store) = (kept.projection.name(), kept.store.kind());
+    let there = generation::of(control, name).await?;
+    match there.iter().find(|generation| generation.state == State::Live && generation.store != store) {
+        Some(live) => bail!("projection {name} is in {}, not in {store}: say where, as --help says", live.store),
+        None => Ok(()),
+    }
 }
 
 /// The generation of `kept` that queries see.

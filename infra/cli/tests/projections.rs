@@ -25,8 +25,8 @@ async fn shop(products: usize) -> Shop {
     migrate(owner.parse().expect("a URL")).await.expect("the read models have theirs");
     let url = servers.postgres().url(Role::Projector);
     let control = PgPool::connect(&url).await.expect("it takes connections");
-    let stores = StoreOptions { postgres: url.parse().expect("a URL"), redis: None, writers_max: 1 };
-    for projection in projections::all().into_iter().filter(|projection| projection.can_be_kept(&stores)) {
+    let stores = StoreOptions { postgres: url.parse().expect("a URL"), redis: None, search: None, writers_max: 1 };
+    for projection in projections::all().into_iter().filter(|projection| projection.lacks(&stores).is_none()) {
         switch::ensure(&control, &Kept::new(projection, &stores)).await.expect("it is made");
     }
     let shop = Shop { servers };

@@ -348,8 +348,8 @@ impl Projection for ProductCards {
         self.aggregate_types() // A variant's stock is on its product's card. And Redis does one thing at a time.
     }
 
-    fn can_be_kept(&self, options: &StoreOptions) -> bool {
-        options.redis.is_some()
+    fn lacks(&self, options: &StoreOptions) -> Option<&'static str> {
+        options.redis.is_none().then_some("redis.url (KONTOR_REDIS__URL)")
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

@@ -2,6 +2,7 @@
 //! that replaced it, and every transaction that writes rows checks the fence, so it writes nothing any more.
 
 use super::generation::{Generation, tell};
+use super::lanes::Mark;
 use sqlx::{PgExecutor, PgPool};
 use std::time::Duration;
 use uuid::Uuid;
@@ -80,6 +81,26 @@ impl Lease {
         .execute(control)
         .await?;
         Ok(renewed.rows_affected() == 1)
+    }
+
+    /// Says how far the generation has come in a store that keeps that by itself, and renews the lease. `false`: it is another's.
+    pub async fn book(&self, control: impl PgExecutor<'_>, to: Mark) -> sqlx::Result<bool> {
+        let booked = sqlx::query(
+            "update projections.generations
+             set position = $4, event_id = $5, log_epoch = $6, written_at = now(),
+                 lease_until = clock_timestamp() + make_interval(secs => $7)
+             where projection = $1 and generation = $2 and fence = $3",
+        )
+        .bind(&self.projection)
+        .bind(self.generation)
+        .bind(self.fence)
+        .bind(to.position)
+        .bind(to.event_id)
+        .bind(to.log_epoch)
+        .bind(self.lasts.as_secs_f64())
+        .execute(control)
+        .await?;
+        Ok(booked.rows_affected() == 1)
     }
 
     /// Gives it back, so that whoever stands by takes over at once.

@@ -2,6 +2,7 @@
 
 use super::store::{Store, StoreOptions};
 use kontor_event_schemas::Fact;
+use kontor_search::SearchError;
 use std::sync::Arc;
 
 /// An event as projections see it: decoded, with its place in the log.
@@ -31,9 +32,9 @@ pub trait Projection: Send + Sync {
         &[]
     }
 
-    /// Whether its store is configured.
-    fn can_be_kept(&self, _: &StoreOptions) -> bool {
-        true
+    /// The settings that say where its store is, if none of them is set.
+    fn lacks(&self, _: &StoreOptions) -> Option<&'static str> {
+        None
     }
 
     /// Where its rows are kept.
@@ -47,6 +48,8 @@ pub enum ApplyError {
     Database(#[from] sqlx::Error),
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// The view is not what the events before have made of it.
     #[error("the view contradicts the log: {0}")]
     Contradiction(String),
@@ -59,6 +62,7 @@ impl ApplyError {
         match self {
             ApplyError::Contradiction(_) => true,
             ApplyError::Redis(_) => false,
+            ApplyError::Search(error) => matches!(error, SearchError::Refused { .. }),
             // Class 22: data exception, 23: integrity constraint violation (PostgreSQL, appendix A).
             ApplyError::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))

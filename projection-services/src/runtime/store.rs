@@ -5,6 +5,7 @@
 
 pub mod postgres;
 pub mod redis;
+pub mod search;
 
 use super::dead_letters::Letter;
 use super::generation::Generation;
@@ -19,13 +20,18 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What says where products are searched.
+pub const SEARCH_SETTINGS: &str = "search.folder (KONTOR_SEARCH__FOLDER) or search.url (KONTOR_SEARCH_URL)";
+
 /// What stores are reached with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// The primary, for role `kontor_projector`.
     pub postgres: PgConnectOptions,
     /// `None`: there is none.
     pub redis: Option<kontor_redis::Redis>,
+    /// `None`: there is none.
+    pub search: Option<Arc<dyn kontor_search::Engine>>,
     /// Transactions at the same time of one generation.
     pub writers_max: usize,
 }
@@ -33,7 +39,7 @@ pub struct StoreOptions {
 /// Keeps the rows of one projection, generation by generation. Whoever calls it sees to it that one at a time makes, shows or
 /// drops generations.
 pub trait Store: Send + Sync {
-    /// `postgres`, `redis`
+    /// `postgres`, `redis`, `tantivy`, `typesense`
     fn kind(&self) -> &'static str;
 
     /// Makes room for a generation. `control` is in the transaction that books it.
@@ -146,6 +152,8 @@ pub enum StoreError {
     Lost,
     #[error("redis.url (KONTOR_REDIS__URL) must be set")]
     NoRedis,
+    #[error("{SEARCH_SETTINGS} must be set")]
+    NoSearch,
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }

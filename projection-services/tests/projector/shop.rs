@@ -14,6 +14,7 @@ use kontor_projection_services::runtime::store::StoreOptions;
 use kontor_projection_services::runtime::{Kept, Means, Projection};
 use kontor_projection_services::{Projector, ProjectorSettings, migrate, projections};
 use kontor_redis::Redis;
+use kontor_search::SearchSettings;
 use kontor_telemetry::{Health, Metrics};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
@@ -147,6 +148,7 @@ impl Shop {
         settings.projections.url = Some(self.servers.postgres().url(Role::Projector).parse().expect("a URL"));
         settings.projections.lease_ms = 2_000;
         settings.redis.url = Some(self.servers.redis().url().parse().expect("a URL"));
+        settings.search = self.search_settings();
         settings.nats.url = self.servers.nats().url().parse().expect("a URL");
         settings
     }
@@ -173,7 +175,13 @@ impl Shop {
 
     pub fn kept(&self, projection: Arc<dyn Projection>) -> Kept {
         let postgres = self.servers.postgres().url(Role::Projector).parse().expect("a URL");
-        Kept::new(projection, &StoreOptions { postgres, redis: self.redis(), writers_max: 2 })
+        let search = self.search_settings().engine().expect("it can be opened");
+        Kept::new(projection, &StoreOptions { postgres, redis: self.redis(), search, writers_max: 2 })
+    }
+
+    /// An index of its own, in a folder.
+    pub fn search_settings(&self) -> SearchSettings {
+        SearchSettings { folder: Some(self.servers.folder().join("search")), ..SearchSettings::default() }
     }
 
     pub fn redis(&self) -> Option<Redis> {

@@ -172,7 +172,7 @@ pub fn client(token: Option<&str>) -> reqwest::Client {
 /// The tables of each read model, empty, as a projector makes them.
 async fn make_read_models(options: PgConnectOptions) {
     let control = PgPool::connect_with(options.clone()).await.expect("it connects");
-    let stores = StoreOptions { postgres: options, redis: None, writers_max: 1 };
+    let stores = StoreOptions { postgres: options, redis: None, search: None, writers_max: 1 };
     for projection in projections::all() {
         switch::ensure(&control, &Kept::new(projection, &stores)).await.expect("it is made");
     }

@@ -150,23 +150,7 @@ impl RedisWriter {
 
     /// Tells Postgres how far Redis is, and renews the lease.
     pub async fn copy(&self, to: Mark) -> Result<(), StoreError> {
-        let Lease { projection, generation, fence, lasts, .. } = &self.lease;
-        let copied = sqlx::query(
-            "update projections.generations
-             set position = $4, event_id = $5, log_epoch = $6, written_at = now(),
-                 lease_until = clock_timestamp() + make_interval(secs => $7)
-             where projection = $1 and generation = $2 and fence = $3",
-        )
-        .bind(projection)
-        .bind(generation)
-        .bind(fence)
-        .bind(to.position)
-        .bind(to.event_id)
-        .bind(to.log_epoch)
-        .bind(lasts.as_secs_f64())
-        .execute(&self.control)
-        .await?;
-        if copied.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+        if self.lease.book(&self.control, to).await? { Ok(()) } else { Err(StoreError::Fenced) }
     }
 }
 
