@@ -4,6 +4,7 @@ pub mod analytics;
 pub mod customers;
 pub mod orders;
 pub mod product_cards;
+pub mod product_search;
 pub mod products;
 pub mod recommendations;
 pub mod stock;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(products::Products),
         Arc::new(orders::Orders),
         Arc::new(product_cards::ProductCards),
+        Arc::new(product_search::ProductSearch),
         Arc::new(stock::StockLevels),
         Arc::new(customers::Customers),
         Arc::new(analytics::Analytics),
@@ -54,10 +56,17 @@ mod tests {
 
     #[test]
     fn projections_are_chosen_by_name() {
-        assert_eq!(
-            names_of(&[]),
-            Ok(vec!["products", "orders", "product-cards", "stock", "customers", "analytics", "recommendations"])
-        );
+        let all = [
+            "products",
+            "orders",
+            "product-cards",
+            "product-search",
+            "stock",
+            "customers",
+            "analytics",
+            "recommendations",
+        ];
+        assert_eq!(names_of(&[]), Ok(all.to_vec()));
         assert_eq!(names_of(&["orders"]), Ok(vec!["orders"]));
         assert_eq!(names_of(&["orders", "oders"]), Err(UnknownProjection("oders".to_owned())));
     }

@@ -108,6 +108,11 @@ async fn the_state_of_all_is_told() {
     let all = shop.projections(&["rebuild", "--all", "--parallel", "2", "--json"]);
     let without_redis = projections::names().len() - 1; // That is, without product-cards.
     assert_eq!(String::from_utf8_lossy(&all.stdout).lines().count(), without_redis, "{all:?}");
+    // In the index in the data folder.
+    assert!(shop.said(&["verify", "product-search"]).contains("all 300 rows"));
+    shop.json(&["rebuild", "product-search"]);
+    let (rolled_back, code) = shop.json(&["rollback", "product-search"]);
+    assert_eq!((&rolled_back["generation"], code), (&1.into(), Some(0)));
     let (named, _) = shop.json(&["rebuild", "products", "--until", "100", "--name", "noon"]);
     assert_eq!((&named["outcome"], &named["position"]), (&"named".into(), &100.into()));
     let (named, _) = shop.json(&["rebuild", "orders", "--until", "2999-01-01T00:00:00Z", "--name", "by-time"]);

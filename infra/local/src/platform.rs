@@ -121,11 +121,12 @@ pub struct Platform {
     ports: PlatformPorts,
 }
 
-/// What tiers are told to believe callers by, and to seal personal data with.
+/// What tiers are told to believe callers by, to seal personal data with, and to search in.
 #[derive(Clone, Copy)]
-struct Keys<'a> {
+struct Files<'a> {
     identity: &'a Identity,
     master_key_file: &'a Path,
+    search: &'a Path,
 }
 
 #[derive(Debug)]
@@ -150,7 +151,10 @@ impl Platform {
 
         let identity = Identity::in_folder(&folder.join("identity"))?;
         let master_key_file = privacy::master_key_file(&folder.join("privacy"))?;
-        let keys = Keys { identity: &identity, master_key_file: &master_key_file };
+        // The projector fills it, the query tier reads it.
+        let search = folder.join("search");
+        account::private_folder(&search, None)?;
+        let files = Files { identity: &identity, master_key_file: &master_key_file, search: &search };
 
         tell(Step::Begins("PostgreSQL, primary"));
         let postgres = Postgres::start(&folder.join("postgres"), ports.postgres, PostgresProfile::Platform).await?;
@@ -172,7 +176,7 @@ impl Platform {
         let servers = PlatformServers { mail_sink, nats, redis, replica, postgres };
         // A tier would wait for a server that has died meanwhile, and in the end be blamed for it.
         let [command, projector, query] = tokio::select! {
-            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, keys, tell) => tiers?,
+            tiers = servers.start_tiers(&logs, [&command, &projector, &query], ports, files, tell) => tiers?,
             died = servers.died() => return Err(died),
         };
         Ok(Platform { query, projector, command, servers, identity, ports })
@@ -336,7 +340,7 @@ impl PlatformServers {
         logs: &Path,
         programs: [&Path; 3],
         ports: PlatformPorts,
-        keys: Keys<'_>,
+        files: Files<'_>,
         tell: &mut dyn FnMut(Step<'_>),
     ) -> Result<[Tier; 3], Error> {
         tell(Step::Begins("Migrations"));
@@ -359,8 +363,9 @@ impl PlatformServers {
                 name,
             }
         };
-        let public_key = keys.identity.settings().public_key_file.display().to_string();
-        let master_key = keys.master_key_file.display().to_string();
+        let public_key = files.identity.settings().public_key_file.display().to_string();
+        let master_key = files.master_key_file.display().to_string();
+        let search = files.search.display().to_string();
         // Each tier is told no more passwords than it needs.
         let command = [
             ("LOG__URL", self.postgres.url(Role::Command)),
@@ -375,11 +380,13 @@ impl PlatformServers {
             ("PROJECTIONS__URL", self.postgres.url(Role::Projector)),
             ("NATS__URL", self.nats.url()),
             ("REDIS__URL", self.redis.url()),
+            ("SEARCH__FOLDER", search.clone()),
         ];
         let query = [
             ("REPLICA__URL", self.replica.url(Role::Query)),
             ("NATS__URL", self.nats.url()),
             ("REDIS__URL", self.redis.url()),
+            ("SEARCH__FOLDER", search),
             ("HTTP__BIND", local(ports.query)),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key),
             ("PRIVACY__MASTER_KEY_FILE", master_key),

@@ -72,6 +72,11 @@ impl Stage {
         self.servers.folder()
     }
 
+    /// Where the search index is.
+    fn search_folder(&self) -> String {
+        self.folder().join("search").display().to_string()
+    }
+
     /// Of one of the shop's own people.
     pub fn token(&self) -> String {
         self.servers.identity().token("bench", Caller::Staff, None)
@@ -86,7 +91,7 @@ impl Stage {
     pub fn kontor(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(binary("kontor")?);
         command.args(arguments).env("KONTOR_DATABASE_URL", self.postgres().url(Role::Projector));
-        command.env("KONTOR_REDIS__URL", self.servers.redis().url());
+        command.env("KONTOR_REDIS__URL", self.servers.redis().url()).env("KONTOR_SEARCH__FOLDER", self.search_folder());
         Ok(command)
     }
 
@@ -98,6 +103,7 @@ impl Stage {
             ("KONTOR_PROJECTIONS__URL", servers.postgres().url(Role::Projector)),
             ("KONTOR_NATS__URL", servers.nats().url()),
             ("KONTOR_REDIS__URL", servers.redis().url()),
+            ("KONTOR_SEARCH__FOLDER", self.search_folder()),
             ("KONTOR_OPS__BIND", format!("127.0.0.1:{}", ports::free())),
             // Who measures says when something is learnt.
             ("KONTOR_RECOMMENDATIONS__TRAIN_EVERY_S", "0".to_owned()),
@@ -124,6 +130,7 @@ impl Stage {
         let environment = [
             ("REPLICA__URL", servers.replica().url(Role::Query)),
             ("REDIS__URL", servers.redis().url()),
+            ("SEARCH__FOLDER", self.search_folder()),
             ("HTTP__BIND", self.query_address().to_string()),
             ("IDENTITY__PUBLIC_KEY_FILE", public_key),
             ("PRIVACY__MASTER_KEY_FILE", self.master_key_file().display().to_string()),

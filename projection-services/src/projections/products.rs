@@ -18,6 +18,7 @@ use kontor_domain::stock::{Stock, StockEvent};
 use kontor_domain::text::{Description, Name, Reason};
 use kontor_domain::{CategoryId, Money, Quantity, Sku, Slug, TaxClass};
 use kontor_event_schemas::Fact;
+pub use listing::ATTRIBUTE_CHARACTERS_MAX;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod program;
 mod rebuild;
 mod recommendations;
 mod redis;
+mod search;
 mod shop;
 mod stream;
 mod trade;

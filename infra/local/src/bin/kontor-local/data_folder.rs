@@ -15,7 +15,7 @@ const LOCK: &str = "lock";
 /// What runs, for `status`: a JSON object, there from the start of `up` to its end.
 const STATE: &str = "platform.json";
 /// What the platform keeps here.
-const CONTENT: [&str; 7] = ["postgres", "replica", "redis", "nats", "tiers", "identity", "privacy"];
+const CONTENT: [&str; 8] = ["postgres", "replica", "redis", "nats", "search", "tiers", "identity", "privacy"];
 
 /// A data folder that this process alone uses, until this is dropped.
 pub struct DataFolder {
