@@ -11,6 +11,7 @@ use crate::consistency::POSITION;
 use crate::openapi::{AsOfParameter, MinPositionHeader, Refused};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
+use crate::product_search::Searcher;
 use crate::view::{AS_OF, View};
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Data};
@@ -76,6 +77,7 @@ pub async fn post(
     request: HttpRequest,
     Asker(caller): Asker,
     view: View,
+    searcher: Data<Searcher>,
     schema: Data<Schema>,
     body: Result<Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
@@ -83,7 +85,7 @@ pub async fn post(
     let body = body.ok().filter(|body| body.len() <= BODY_BYTES_MAX);
     let body = body.ok_or_else(|| Problem::body(format_args!("may have {BODY_BYTES_MAX} bytes")))?;
     let asked: GraphqlQuery = serde_json::from_slice(&body).map_err(Problem::body)?;
-    answer(asked, caller, view, &schema).await
+    answer(asked, caller, view, searcher, &schema).await
 }
 
 #[utoipa::path(
@@ -103,6 +105,7 @@ pub async fn get(
     request: HttpRequest,
     Asker(caller): Asker,
     view: View,
+    searcher: Data<Searcher>,
     schema: Data<Schema>,
 ) -> Result<HttpResponse, Problem> {
     let parameters = Parameters::of(&request, &["query", "variables", "operationName", AS_OF])?;
@@ -114,13 +117,14 @@ pub async fn get(
             .unwrap_or_default(),
         operation_name: parameters.text("operationName").map(str::to_owned),
     };
-    answer(asked, caller, view, &schema).await
+    answer(asked, caller, view, searcher, &schema).await
 }
 
 async fn answer(
     GraphqlQuery { query, variables, operation_name }: GraphqlQuery,
     caller: Caller,
     view: View,
+    searcher: Data<Searcher>,
     schema: &Schema,
 ) -> Result<HttpResponse, Problem> {
     let mut request = Request::new(query).variables(async_graphql::Variables::from_json(variables));
@@ -129,7 +133,7 @@ async fn answer(
     }
     let reached = Arc::new(Reached(AtomicI64::new(NOTHING_READ)));
     let loaders = Loaders::new(&view, &caller, &reached);
-    let request = request.data(loaders).data(view).data(caller).data(reached.clone());
+    let request = request.data(loaders).data(view).data(searcher).data(caller).data(reached.clone());
     let mut response = schema.execute(request).await;
     response.errors.iter_mut().for_each(name_limit);
     let mut answer = HttpResponse::Ok();

@@ -21,6 +21,7 @@ mod past;
 mod positions;
 pub mod problem;
 pub mod product_cards;
+pub mod product_search;
 pub mod products;
 pub mod recommendations;
 mod replica;

@@ -2,8 +2,8 @@
 
 use crate::problem::Problem;
 use crate::{
-    analytics, categories, customers, graphql, live, orders, positions, product_cards, products, recommendations,
-    reports, stock,
+    analytics, categories, customers, graphql, live, orders, positions, product_cards, product_search, products,
+    recommendations, reports, stock,
 };
 use actix_web::HttpResponse;
 use utoipa::{IntoParams, IntoResponses, OpenApi};
@@ -19,6 +19,7 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
         product_cards::several,
         product_cards::one,
         product_cards::by_slug,
+        product_search::search,
         stock::one,
         categories::tree,
         orders::list,
@@ -125,7 +126,7 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).expect("a document has a JSON form");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 28);
+        assert_eq!(paths.len(), 29);
         for (path, operations) in paths {
             let answers = operations["get"]["responses"].as_object().unwrap_or_else(|| panic!("{path} has no answers"));
             for status in ["200", "400", "503"] {

@@ -80,7 +80,8 @@ impl<T> Page<T> {
     }
 }
 
-fn encode(cursor: &impl Serialize) -> String {
+/// As clients see it.
+pub fn encode(cursor: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).expect("cursors have a JSON form"))
 }
 

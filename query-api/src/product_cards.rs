@@ -1,7 +1,7 @@
 //! Product cards: the hot path of a shop. One question to Redis, which has each card as it is sent; what it lacks Postgres
 //! answers, in the same bytes.
 
-mod postgres;
+pub mod postgres;
 
 use crate::cache::{Cache, Kind};
 use crate::callers::Asker;
@@ -14,7 +14,7 @@ use crate::products::{Medium, Price, sees_drafts};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use kontor_redis::Found;
-use kontor_redis::card::Kept;
+pub use kontor_redis::card::Kept;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;

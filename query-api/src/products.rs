@@ -1,5 +1,6 @@
-//! Products. [`listing`] tells of lists of them, [`past`] of what they were.
+//! Products. [`listing`] tells of lists of them, [`filters`] of what is wanted of those, [`past`] of what they were.
 
+pub mod filters;
 pub mod listing;
 mod past;
 

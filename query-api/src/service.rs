@@ -5,6 +5,7 @@ use crate::consistency::Positions;
 use crate::live::{self, Figures, Hub};
 use crate::past::Streams;
 use crate::problem::Problem;
+use crate::product_search::{self, Searcher};
 use crate::recommendations::{self, Advisor};
 use crate::settings::QuerySettings;
 use crate::{
@@ -18,6 +19,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use kontor_identity::{KeyError, Permission, Verifier};
 use kontor_privacy::{Keyring, MasterKey, MasterKeyError};
 use kontor_redis::{Redis, RedisError};
+use kontor_search::SearchError;
 use kontor_telemetry::{Health, HttpTelemetry, Metrics};
 use kontor_vectors::VectorsError;
 use sqlx::PgPool;
@@ -47,6 +49,8 @@ pub enum StartError {
     Redis(#[from] RedisError),
     #[error("vectors.url (KONTOR_VECTORS__URL) is no URL of Qdrant: {0}")]
     Vectors(#[from] VectorsError),
+    #[error(transparent)]
+    Search(#[from] SearchError),
     #[error("identity.public_key_file (KONTOR_IDENTITY__PUBLIC_KEY_FILE): {0}")]
     Key(#[from] KeyError),
     #[error("privacy.master_key_file (KONTOR_PRIVACY__MASTER_KEY_FILE): {0}")]
@@ -80,6 +84,8 @@ impl Service {
         let verifier = Data::new(Verifier::new(&settings.identity)?);
         let master_key = MasterKey::read(&settings.privacy.master_key_file)?;
         let keyring = Data::new(Keyring::new(replica.clone(), master_key, &settings.privacy));
+        let engine = settings.search.engine()?;
+        let searcher = Data::new(Searcher::new(engine, health.register_detail("search"), metrics));
         let redis = Redis::of(&settings.redis)?;
         let (cache_metrics, timeout) = (CacheMetrics::new(metrics), Duration::from_millis(settings.redis.timeout_ms));
         let telemetry = HttpTelemetry::new(metrics);
@@ -101,6 +107,7 @@ impl Service {
                 .app_data(advisor)
                 .app_data(verifier.clone())
                 .app_data(keyring.clone())
+                .app_data(searcher.clone())
                 .wrap(kontor_api_docs::headers())
                 .wrap(telemetry.clone())
                 .configure(configure)
@@ -143,6 +150,7 @@ fn configure(config: &mut ServiceConfig) {
         ("/v1/product-cards", Permission::ReadCatalogue, web::get().to(product_cards::several)),
         ("/v1/product-cards/{sku}", Permission::ReadCatalogue, web::get().to(product_cards::one)),
         ("/v1/product-cards/by-slug/{slug}", Permission::ReadCatalogue, web::get().to(product_cards::by_slug)),
+        ("/v1/product-search", Permission::ReadCatalogue, web::get().to(product_search::search)),
         ("/v1/stock/{sku}", Permission::ReadCatalogue, web::get().to(stock::one)),
         ("/v1/catalogue", Permission::EditCatalogue, web::get().to(products::in_full)),
         ("/v1/categories", Permission::ReadCatalogue, web::get().to(categories::tree)),

@@ -3,6 +3,7 @@
 use kontor_identity::IdentitySettings;
 use kontor_privacy::PrivacySettings;
 use kontor_redis::RedisSettings;
+use kontor_search::SearchSettings;
 use kontor_settings::{Check, Rule, SecretUrl, at_least, between, section};
 use kontor_telemetry::{OpsSettings, TelemetrySettings};
 use kontor_vectors::VectorsSettings;
@@ -15,6 +16,7 @@ pub struct QuerySettings {
     pub replica: ReplicaSettings,
     pub redis: RedisSettings,
     pub vectors: VectorsSettings,
+    pub search: SearchSettings,
     pub query: AnswerSettings,
     pub live: LiveSettings,
     pub nats: NatsSettings,
@@ -112,6 +114,7 @@ impl Check for QuerySettings {
         section("replica", &self.replica)?;
         section("redis", &self.redis)?;
         section("vectors", &self.vectors)?;
+        section("search", &self.search)?;
         section("query", &self.query)?;
         section("live", &self.live)?;
         section("identity", &self.identity)?;

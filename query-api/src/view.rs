@@ -44,6 +44,11 @@ impl View {
         Ok(View { replica, positions, min, as_of })
     }
 
+    /// Whether it is of what was kept under a name.
+    pub fn is_as_of(&self) -> bool {
+        self.as_of.is_some()
+    }
+
     /// What `read` makes of the rows of `query`, as soon as they reflect what the client asks for. `read` returns the position
     /// of `projection` in their snapshot, too: one statement is one snapshot.
     ///

@@ -5,6 +5,7 @@ use crate::categories::Category;
 use crate::products::{Price, Product};
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
 use kontor_domain::product::AttributeValue;
+use kontor_search::Order;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -189,6 +190,42 @@ pub enum ProductSort {
     Price,
     PriceDescending,
     Newest,
+}
+
+/// A page of what was found.
+#[derive(SimpleObject)]
+pub struct SearchPage {
+    pub items: Vec<ProductNode>,
+    /// How many there are, on all pages.
+    pub total: usize,
+    /// Whether the search index is away and the words of names were looked for as they are.
+    pub degraded: bool,
+    /// The `after` of the next page; null: this is the last. It is the `next_cursor` of REST.
+    pub next_cursor: Option<String>,
+}
+
+/// By what is found is sorted.
+#[derive(Enum, Copy, Clone, Default, PartialEq, Eq)]
+pub enum SearchSort {
+    #[default]
+    Relevance,
+    BestSelling,
+    /// In the `currency` of the filter.
+    Price,
+    PriceDescending,
+    Newest,
+}
+
+impl From<SearchSort> for Order {
+    fn from(sort: SearchSort) -> Self {
+        match sort {
+            SearchSort::Relevance => Order::Relevance,
+            SearchSort::BestSelling => Order::BestSelling,
+            SearchSort::Price => Order::Price,
+            SearchSort::PriceDescending => Order::PriceDescending,
+            SearchSort::Newest => Order::Newest,
+        }
+    }
 }
 
 pub struct CategoryNode(pub Category);

@@ -1,16 +1,23 @@
 //! What can be asked.
 
-use super::catalogue::{Availability, CategoryNode, ProductFilter, ProductNode, ProductPage, ProductSort};
+use super::catalogue::{
+    Availability, CategoryNode, ProductFilter, ProductNode, ProductPage, ProductSort, SearchPage, SearchSort,
+};
+use super::loaders::Loaders;
 use super::orders::{OrderNode, OrderPage, SummaryNode};
 use super::{Reached, error};
 use crate::orders::ID_RULE;
 use crate::paging::Asked;
 use crate::parameters::from_path;
 use crate::problem::Problem;
+use crate::product_search::{self, Searcher};
+use crate::products::filters::Filters;
 use crate::products::listing::{Sort, Wanted};
-use crate::view::View;
+use crate::view::{AS_OF, View};
 use crate::{categories, orders, products};
+use actix_web::web::Data;
 use async_graphql::{Context, Object, Result};
+use futures::future::join_all;
 use kontor_identity::{Caller, Permission};
 use std::sync::Arc;
 
@@ -50,12 +57,43 @@ impl Query {
             ProductSort::PriceDescending => Sort::PriceDescending,
             ProductSort::Newest => Sort::Newest,
         };
-        let wanted = Wanted { category, currency, price_min, price_max, available, attributes, status: None, sort };
+        let filters = Filters { category, currency, price_min, price_max, available, attributes };
+        let wanted = Wanted { filters, status: None, sort };
         let asked = Asked::given(limit(first), after.as_deref()).map_err(error)?;
         let (page, _) = products::listing::page(view, caller, &wanted, asked).await.map_err(error)?;
         reached.at(page.position);
         let items = page.items.into_iter().map(|product| ProductNode(Arc::new(product))).collect();
         Ok(ProductPage { items, next_cursor: page.next_cursor })
+    }
+
+    /// A page of the products that match what somebody typed, those that match best first; `first` is 1 to 100.
+    #[graphql(complexity = "usize::try_from(first).unwrap_or(0).min(100) * child_complexity + 1")]
+    async fn search(
+        &self,
+        context: &Context<'_>,
+        text: String,
+        #[graphql(default)] filter: ProductFilter,
+        #[graphql(default)] sort: SearchSort,
+        #[graphql(default = 20)] first: i32,
+        after: Option<String>,
+    ) -> Result<SearchPage> {
+        let (view, caller, reached) = asking(context)?;
+        let (searcher, loaders) = (context.data::<Data<Searcher>>()?, context.data::<Loaders>()?);
+        if view.is_as_of() {
+            return Err(error(Problem::parameter(AS_OF, "is not for searches: the index is as the shop is now")));
+        }
+        let ProductFilter { category, currency, price_min, price_max, available, attributes } = filter;
+        let filters = Filters { category, currency, price_min, price_max, available, attributes };
+        let asked = Asked::given(limit(first), after.as_deref()).map_err(error)?;
+        let query = product_search::query(text, filters, sort.into(), caller, &asked).map_err(error)?;
+        let (answer, degraded) =
+            product_search::find(searcher, &view.replica, &view.positions, &query, view.min).await.map_err(error)?;
+        reached.at(answer.position);
+        let products = join_all(answer.hits.iter().map(|hit| loaders.product(&hit.product))).await;
+        // One that is gone in between is passed over.
+        let items = products.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        let next_cursor = product_search::next_cursor(&query, &answer);
+        Ok(SearchPage { items, total: answer.total, degraded, next_cursor })
     }
 
     /// The product with this SKU, or with this slug; null: there is none.

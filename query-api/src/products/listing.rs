@@ -1,5 +1,6 @@
 //! Lists of products: which of them, in which order. A page is a range of one index of the read model.
 
+use super::filters::{ATTRIBUTE, AVAILABLE, CATEGORY, CURRENCY, FilterParameters, Filters, PRICE_MAX, PRICE_MIN};
 use super::{IN_LIST, PROJECTION, Product, STOCK, product, sees_drafts};
 use crate::callers::Asker;
 use crate::etag;
@@ -17,35 +18,15 @@ use std::fmt::Write;
 use std::str::FromStr;
 use utoipa::IntoParams;
 
-const CATEGORY: &str = "category";
-const CURRENCY: &str = "currency";
-const PRICE_MIN: &str = "price_min";
-const PRICE_MAX: &str = "price_max";
-const AVAILABLE: &str = "available";
-const ATTRIBUTE: &str = "attribute";
 const STATUS: &str = "status";
 const SORT: &str = "sort";
 const KNOWN: [&str; 11] =
     [CATEGORY, CURRENCY, PRICE_MIN, PRICE_MAX, AVAILABLE, ATTRIBUTE, STATUS, SORT, LIMIT, CURSOR, AS_OF];
 
-/// Of one request.
-const ATTRIBUTES_MAX: usize = 5;
-/// Longer values are not looked for.
-const ATTRIBUTE_CHARACTERS_MAX: usize = 200;
-
 /// Which products are wanted, and in which order.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    /// Those in this category or in one below it.
-    pub category: Option<String>,
-    /// Those with a price in it; of which `price_min` and `price_max` are minor units.
-    pub currency: Option<String>,
-    pub price_min: Option<i64>,
-    pub price_max: Option<i64>,
-    /// Those that can be had now, or a variant of which can.
-    pub available: bool,
-    /// Those with all of these, each as `name:value`.
-    pub attributes: Vec<String>,
+    pub filters: Filters,
     /// For those who edit the catalogue.
     pub status: Option<Status>,
     pub sort: Sort,
@@ -156,18 +137,11 @@ struct Listed {
 
 impl Wanted {
     fn of(parameters: &Parameters) -> Result<Self, Problem> {
-        let amount = "must be an amount in minor units, a whole number from 0 on";
-        let wanted = Wanted {
-            category: parameters.text(CATEGORY).map(str::to_owned),
-            currency: parameters.text(CURRENCY).map(str::to_owned),
-            price_min: parameters.value(PRICE_MIN, amount)?,
-            price_max: parameters.value(PRICE_MAX, amount)?,
-            available: parameters.value(AVAILABLE, "must be true or false")?.unwrap_or_default(),
-            attributes: parameters.texts(ATTRIBUTE).map(str::to_owned).collect(),
+        Ok(Wanted {
+            filters: Filters::of(parameters)?,
             status: parameters.value(STATUS, "must be draft, published or withdrawn")?,
             sort: parameters.value(SORT, "must be sku, name, price, -price or newest")?.unwrap_or_default(),
-        };
-        Ok(wanted)
+        })
     }
 
     /// What is not wanted together, or not of this caller.
@@ -175,63 +149,36 @@ impl Wanted {
         if self.status.is_some() {
             caller.may(Permission::EditCatalogue)?;
         }
-        let is_code = |code: &String| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase());
-        if self.currency.as_ref().is_some_and(|code| !is_code(code)) {
-            return Err(Problem::parameter(CURRENCY, "must be an ISO 4217 code such as GBP"));
-        }
-        for (name, amount) in [(PRICE_MIN, self.price_min), (PRICE_MAX, self.price_max)] {
-            match amount {
-                Some(amount) if amount < 0 => return Err(Problem::parameter(name, "must be from 0 on")),
-                Some(_) if self.currency.is_none() => {
-                    return Err(Problem::parameter(CURRENCY, format_args!("must be given with {name}")));
-                }
-                _ => {}
-            }
-        }
-        if self.sort.is_by_price() && self.currency.is_none() {
-            return Err(Problem::parameter(CURRENCY, "must be given for a list sorted by price"));
-        }
-        if self.attributes.len() > ATTRIBUTES_MAX {
-            return Err(Problem::parameter(ATTRIBUTE, format_args!("may be given {ATTRIBUTES_MAX} times")));
-        }
-        let is_attribute = |text: &String| {
-            text.split_once(':').is_some_and(|(name, value)| {
-                !name.is_empty() && (1..=ATTRIBUTE_CHARACTERS_MAX).contains(&value.chars().count())
-            })
-        };
-        if !self.attributes.iter().all(is_attribute) {
-            let rule = format!("must be name:value, with a value of 1 to {ATTRIBUTE_CHARACTERS_MAX} characters");
-            return Err(Problem::parameter(ATTRIBUTE, rule));
-        }
-        Ok(())
+        self.filters.check(self.sort.is_by_price())
     }
 
     /// $1 and $2: the key of the row before, as text or number; $3: its SKU; $4: drafts, too; $5: category; $6: currency; $7 and
     /// $8: price; $9: attributes. The number of rows is written out: of one that it does not know Postgres expects a tenth of
     /// the table, and sorts that.
     fn statement(&self, is_first: bool, rows: i64) -> String {
+        let Filters { category, currency, price_min, price_max, available, attributes } = &self.filters;
         let (key, is_by_price) = (self.sort.key(), self.sort.is_by_price());
         let table = if is_by_price { "listed_prices" } else { "listed" };
         let (direction, beyond) = if self.sort.is_descending() { ("desc", "<") } else { ("asc", ">") };
         let mut conditions = "(not p.draft or $4)".to_owned();
         if is_by_price {
             conditions += " and l.currency = $6";
-        } else if self.currency.is_some() {
+        } else if currency.is_some() {
             conditions += " and p.prices ? $6";
         }
         // By price the range is one of the index.
         let price = if is_by_price { "l.price_minor" } else { "(p.prices ->> $6)::bigint" };
-        if self.price_min.is_some() {
+        if price_min.is_some() {
             let _ = write!(conditions, " and {price} >= $7");
         }
-        if self.price_max.is_some() {
+        if price_max.is_some() {
             let _ = write!(conditions, " and {price} <= $8");
         }
-        if self.available {
+        if *available {
             conditions += " and not p.withdrawn and (p.available > 0 or p.variants > 0 and exists (
                 select from variants v join products s on s.sku = v.sku where v.product = p.sku and s.available > 0))";
         }
-        for n in 1..=self.attributes.len() {
+        for n in 1..=attributes.len() {
             let _ = write!(
                 conditions,
                 " and exists (select from product_attributes a where a.attribute = ($9::text[])[{n}] and a.sku = l.sku)"
@@ -258,7 +205,7 @@ impl Wanted {
                  order by l.{key} {direction}, l.sku {direction} limit {rows}"
             )
         };
-        let (with, is_there, listed) = match self.category {
+        let (with, is_there, listed) = match category {
             None => ("", "true", page("''")),
             // Takes a page of each category first, so that it costs the same whatever the number of products.
             Some(_) => (
@@ -319,11 +266,11 @@ pub async fn page(
             .bind(after.and_then(|after| after.price.or(after.shown)))
             .bind(after.map(|after| after.sku.as_str()))
             .bind(sees_drafts(caller))
-            .bind(wanted.category.as_deref())
-            .bind(wanted.currency.as_deref())
-            .bind(wanted.price_min)
-            .bind(wanted.price_max)
-            .bind(&wanted.attributes)
+            .bind(wanted.filters.category.as_deref())
+            .bind(wanted.filters.currency.as_deref())
+            .bind(wanted.filters.price_min)
+            .bind(wanted.filters.price_max)
+            .bind(&wanted.filters.attributes)
     };
     let read = |rows: &[PgRow]| {
         let is_there: bool = rows[0].try_get("is_there")?;
@@ -331,7 +278,7 @@ pub async fn page(
         Ok((rows[0].try_get("reached")?, is_there.then_some(found?)))
     };
     let (position, found) = view.rows(PROJECTION, query, read).await?;
-    let category = wanted.category.as_deref().unwrap_or_default();
+    let category = wanted.filters.category.as_deref().unwrap_or_default();
     let found: Vec<Listed> = found.ok_or_else(|| Problem::not_found("category", category, position))?;
     let tag = etag::of_rows(found.iter().map(|row| (&row.product.sku, row.changed_at)));
     let cursor = |row: &Listed| After { sku: row.at.sku.clone(), name: row.at.name.clone(), ..row.at };
@@ -343,21 +290,6 @@ pub async fn page(
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only described")]
 pub struct ListParameters {
-    /// Only those in this category, or in one below it.
-    category: Option<String>,
-    /// Only those with a price in it, an ISO 4217 code.
-    currency: Option<String>,
-    /// Only those that cost at least this, in minor units of `currency`.
-    #[param(minimum = 0)]
-    price_min: Option<i64>,
-    /// Only those that cost at most this.
-    #[param(minimum = 0)]
-    price_max: Option<i64>,
-    /// `true`: only those that can be had now, or a variant of which can.
-    available: Option<bool>,
-    /// Only those with this attribute, as `name:value`; up to five times.
-    #[param(max_items = 5)]
-    attribute: Option<Vec<String>>,
     /// `draft`, `published` or `withdrawn`: for those who edit the catalogue.
     status: Option<String>,
     /// `sku`, `name`, `price`, `-price` or `newest`. By price: in `currency`.
@@ -368,7 +300,7 @@ pub struct ListParameters {
 #[utoipa::path(
     get,
     path = "/v1/products",
-    params(ListParameters, PageParameters, AsOfParameter, MinPositionHeader, IfNoneMatchHeader),
+    params(FilterParameters, ListParameters, PageParameters, AsOfParameter, MinPositionHeader, IfNoneMatchHeader),
     responses(
         (status = 200, body = Page<Product>, headers(("Kontor-Position" = i64), ("ETag" = String))),
         (status = 304, description = "The page is the one that If-None-Match names"),

@@ -1,25 +1,26 @@
 //! Product cards: as the projector keeps them in Redis and, when Redis is gone or lacks them, as Postgres has them.
 
 use crate::api::{Answer, Api, client, eventually};
-use kontor_event_store::{Append, Key, Log, LogSettings, NewEvent, StreamAppend, StreamId};
+use crate::recorder::{Recorder, projector_settings};
 use kontor_identity::Role as Caller;
-use kontor_local::Role;
-use kontor_projection_services::{Projector, ProjectorSettings, projections};
+use kontor_projection_services::{Projector, projections};
 use kontor_telemetry::{Health, Metrics};
 use serde_json::{Value, json};
-use sqlx::postgres::PgConnectOptions;
-use std::collections::HashMap;
-use std::sync::Arc;
-use uuid::Uuid;
+use std::ops::Deref;
 
 /// A catalogue with an editor, projectors and the API.
 struct Shop {
     api: Api,
-    log: Arc<Log>,
+    recorder: Recorder,
     projector: Option<Projector>,
-    versions: HashMap<(String, String), i64>,
-    /// Position of the last event.
-    head: i64,
+}
+
+impl Deref for Shop {
+    type Target = Recorder;
+
+    fn deref(&self) -> &Recorder {
+        &self.recorder
+    }
 }
 
 const SKUS: [&str; 7] = ["MUG", "SHIRT", "SHIRT-S", "SHIRT-L", "DRAFT", "GONE", "NOTHING"];
@@ -28,9 +29,8 @@ impl Shop {
     /// With all of the catalogue in Redis and in Postgres.
     async fn open() -> Self {
         let api = Api::start_with_redis().await;
-        let options: PgConnectOptions = api.servers.postgres().url(Role::Command).parse().expect("a URL");
-        let log = Log::open(options, LogSettings::default(), Default::default()).await.expect("it opens");
-        let mut shop = Shop { api, log, projector: None, versions: HashMap::new(), head: 0 };
+        let recorder = Recorder::on(&api).await;
+        let mut shop = Shop { api, recorder, projector: None };
         shop.start_projector().await;
         for (kind, id, event) in catalogue() {
             shop.append(kind, id, event).await;
@@ -40,10 +40,7 @@ impl Shop {
     }
 
     async fn start_projector(&mut self) {
-        let mut settings = ProjectorSettings::default();
-        settings.projections.url = Some(self.api.servers.postgres().url(Role::Projector).parse().expect("a URL"));
-        settings.projections.lease_ms = 1_000;
-        settings.nats.url = "nats://127.0.0.1:1".parse().expect("a URL"); // Nobody is there: events come from the log.
+        let mut settings = projector_settings(&self.api);
         settings.redis.url = Some(self.api.servers.redis().url().parse().expect("a URL"));
         let projector = Projector::start(&settings, projections::all(), &Metrics::new(), &Health::new()).await;
         self.projector = Some(projector.expect("it starts"));
@@ -54,21 +51,7 @@ impl Shop {
     }
 
     async fn append(&mut self, kind: &'static str, id: &str, event: Value) {
-        let version = self.versions.entry((kind.to_owned(), id.to_owned())).or_default();
-        let (event_type, _) = event.as_object().and_then(|event| event.iter().next()).expect("one event");
-        let metadata = json!({"event_id": Uuid::now_v7(), "correlation_id": Uuid::nil(), "causation_id": Uuid::nil(),
-            "actor": "test", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"});
-        let stream = StreamId { aggregate_type: kind, aggregate_id: id.into() };
-        let event = NewEvent {
-            event_type: event_type.clone(),
-            event_version: "1.0".to_owned(),
-            payload: event.to_string(),
-            metadata: metadata.to_string(),
-        };
-        let (expected_version, lineage) = (*version, self.log.new_lineage());
-        let streams = vec![StreamAppend { stream, expected_version, lineage, events: vec![event] }];
-        *version += 1;
-        self.head = self.log.append(Append { key: Key::unique(), streams }).await.expect("it is appended").position;
+        self.recorder.append(kind, id, event).await;
     }
 
     async fn until_visible(&self) {
