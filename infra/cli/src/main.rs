@@ -10,6 +10,7 @@ mod notifications;
 mod payments;
 mod projections;
 mod recommend;
+mod search;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -67,6 +68,11 @@ enum Task {
         #[command(subcommand)]
         task: recommend::RecommendTask,
     },
+    /// What products are searched by.
+    Search {
+        #[command(subcommand)]
+        task: search::SearchTask,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "Example:\n  source <(kontor completions bash)")]
     Completions { shell: clap_complete::Shell },
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
         Task::Payments { task } => payments::payments(task),
         Task::Projections { task } => projections::projections(task),
         Task::Recommend { task } => recommend::recommend(task),
+        Task::Search { task } => search::search(task),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "kontor", &mut script);
