@@ -11,7 +11,8 @@
 //! - [`replay`]: the log as lines and as files.
 //! - [`analytics`]: reports, and how their read model is built anew.
 //! - [`recommend`]: recommendations, from the training to the answer.
-//! - [`shop`]: the generated products and orders that the last five ask for; [`stage`]: the servers and tiers that they need.
+//! - [`search`]: words with facets, over many products.
+//! - [`shop`]: the generated products and orders that the others ask for; [`stage`]: the servers and tiers that they need.
 //! - [`report`]: what they found, for people and as JSON.
 //! - [`cpu`]: processor time and memory by process, for machines where others work too.
 
@@ -30,6 +31,7 @@ pub mod recommend;
 pub mod relay;
 pub mod replay;
 pub mod report;
+pub mod search;
 pub mod shop;
 pub mod stage;
 mod visible;

@@ -120,6 +120,9 @@ enum Bench {
         #[command(flatten)]
         how: Measuring,
     },
+    /// A word with facets over 100,000 products, asked for over 32 connections.
+    #[command(after_help = "Examples:\n  infra/bench search\n  infra/bench search --quick --json")]
+    Search(Measuring),
     /// The real data through the whole platform, with what each process costs.
     #[command(
         after_help = "Examples:\n  infra/bench import ~/data/online-retail\n  infra/bench import ~/data/online-retail --quick"
@@ -217,6 +220,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
                 Bench::Replay(how) => (bench::replay::run(how.quick).await?, how),
                 Bench::Analytics(how) => (bench::analytics::run(how.quick).await?, how),
                 Bench::Recommend { folder, how } => (bench::recommend::run(folder.as_deref(), how.quick).await?, how),
+                Bench::Search(how) => (bench::search::run(how.quick).await?, how),
                 Bench::Import { folder, how } => (bench::import::run(&folder, how.quick).await?, how),
             };
             print(&report.render(how.json)?)?;

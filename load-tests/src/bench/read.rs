@@ -25,13 +25,13 @@ const CONNECTIONS: usize = 32;
 /// Connections, caches and plans are made before it counts.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What came of one kind.
-struct Run {
-    kind: Kind,
+/// What came of questions of one kind.
+pub(super) struct Run {
+    name: &'static str,
     seconds: f64,
     answered: u64,
     /// Answers other than 200.
-    refused: u64,
+    pub refused: u64,
     /// Bytes of all bodies.
     bytes: u64,
     /// Microseconds from the intended start of a request until its answer.
@@ -41,8 +41,12 @@ struct Run {
 }
 
 impl Run {
-    fn rate(&self) -> f64 {
+    pub fn rate(&self) -> f64 {
         self.answered as f64 / self.seconds
+    }
+
+    pub fn p99_ms(&self) -> f64 {
+        self.times.value_at_quantile(0.99) as f64 / 1_000.0
     }
 
     /// Microseconds of processor time for one request.
@@ -70,9 +74,7 @@ pub async fn run(quick: bool) -> Result<Report> {
     for kind in Kind::ALL {
         let questions = Questions::make(kind, &stage, size).await?;
         questions.check_some(&stage).await?;
-        let run = measure(&stage, kind, questions.written().into(), length).await?;
-        eprintln!("{:>5}: {:>7} requests/s", kind.name(), grouped(run.rate()));
-        runs.push(run);
+        runs.push(measure(&stage, kind.name(), questions.written().into(), length).await?);
     }
     stage.stop().await;
     let refused: u64 = runs.iter().map(|run| run.refused).sum();
@@ -80,7 +82,13 @@ pub async fn run(quick: bool) -> Result<Report> {
     Ok(report(&runs, size, events))
 }
 
-async fn measure(stage: &Stage, kind: Kind, questions: Arc<[Vec<u8>]>, length: Duration) -> Result<Run> {
+/// Asks any of `questions` after the other, over 32 connections.
+pub(super) async fn measure(
+    stage: &Stage,
+    name: &'static str,
+    questions: Arc<[Vec<u8>]>,
+    length: Duration,
+) -> Result<Run> {
     let from = Instant::now() + WARM_UP;
     let until = from + length;
     let address = stage.query_address();
@@ -99,28 +107,39 @@ async fn measure(stage: &Stage, kind: Kind, questions: Arc<[Vec<u8>]>, length: D
     let after = spent();
     let Answers { times, refused, bytes } = asking.await??;
     let names = processes.iter().map(|(name, _)| *name).chain(["load generator"]);
-    Ok(Run {
-        kind,
+    let run = Run {
+        name,
         seconds: length.as_secs_f64(),
         answered: times.len() as u64,
         refused,
         bytes,
         times: crowd::from_intended_start(times),
         cpu: names.zip(after.iter().zip(before).map(|(after, before)| after - before)).collect(),
-    })
+    };
+    eprintln!("{name:>6}: {:>7} requests/s", grouped(run.rate()));
+    Ok(run)
 }
 
 fn report(runs: &[Run], Size { products, orders }: Size, events: i64) -> Report {
     let mut report = Report::new("read");
+    for run in runs {
+        report.figure(format!("read.{}", run.name), run.rate(), "1/s");
+        report.figure(format!("read.{}_p99_ms", run.name), run.p99_ms(), "ms");
+    }
+    let [products, orders, events] = [products as f64, orders as f64, events as f64].map(grouped);
+    let (times, costs) = (times(runs), costs(runs));
+    report.text = format!("{products} products and {orders} orders, {events} events\n\n{times}\n{costs}");
+    report
+}
+
+/// How many were answered, and how fast.
+pub(super) fn times(runs: &[Run]) -> Table {
     let mut table =
         Table::new(&["32 connections", "requests/s", "p50 ms", "p99 ms", "longest ms", "not 200 %", "bytes an answer"]);
     for run in runs {
-        let name = run.kind.name();
-        report.figure(format!("read.{name}"), run.rate(), "1/s");
-        report.figure(format!("read.{name}_p99_ms"), run.times.value_at_quantile(0.99) as f64 / 1_000.0, "ms");
         let share = |part: u64| part as f64 / run.answered.max(1) as f64;
         table.row(vec![
-            name.to_owned(),
+            run.name.to_owned(),
             grouped(run.rate()),
             ms(&run.times, 0.5),
             ms(&run.times, 0.99),
@@ -129,14 +148,12 @@ fn report(runs: &[Run], Size { products, orders }: Size, events: i64) -> Report 
             grouped(share(run.bytes)),
         ]);
     }
-    let [products, orders, events] = [products as f64, orders as f64, events as f64].map(grouped);
-    report.text = format!("{products} products and {orders} orders, {events} events\n\n{table}\n{}", costs(runs));
-    report
+    table
 }
 
 /// Processor time by process.
-fn costs(runs: &[Run]) -> Table {
-    let headings: Vec<_> = ["CPU, us a request"].into_iter().chain(runs.iter().map(|run| run.kind.name())).collect();
+pub(super) fn costs(runs: &[Run]) -> Table {
+    let headings: Vec<_> = ["CPU, us a request"].into_iter().chain(runs.iter().map(|run| run.name)).collect();
     let mut table = Table::new(&headings);
     for (place, (name, _)) in runs[0].cpu.iter().enumerate() {
         let cells = runs.iter().map(|run| format!("{:.1}", run.us_per_request(run.cpu[place].1)));

@@ -120,6 +120,7 @@ pub async fn run(quick: bool) -> Result<Report> {
 
 const POSTGRES: &str = "postgres";
 const REDIS: &str = "redis";
+const TANTIVY: &str = "tantivy";
 /// Connections, caches and plans are made before queries count.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// A projector that has nothing to do for so long is at rest.
@@ -182,7 +183,7 @@ impl Measured {
 
     fn report(&self, plan: &Plan) -> Report {
         let mut report = Report::new("rebuild");
-        for store in [POSTGRES, REDIS] {
+        for store in [POSTGRES, REDIS, TANTIVY] {
             if let Some(rate) = self.slowest(store) {
                 report.figure(format!("rebuild.{store}"), rate, "1/s");
             }

@@ -18,6 +18,12 @@ const SIZES: [&str; SKUS_MAX] = ["S", "M", "L"];
 /// What the largest costs more.
 const LARGE_MINOR: i64 = 200;
 const COLOURS: [&str; 8] = ["red", "blue", "green", "grey", "white", "black", "oak", "copper"];
+const MATERIALS: [&str; 11] =
+    ["Enamel", "Glass", "Linen", "Cotton", "Steel", "Brass", "Wicker", "Bamboo", "Woollen", "Paper", "Ceramic"];
+const NOUNS: [&str; 23] = [
+    "kettle", "teapot", "mug", "bowl", "plate", "vase", "lantern", "cushion", "blanket", "apron", "basket", "candle",
+    "clock", "frame", "mirror", "doormat", "jug", "ladle", "napkin", "ornament", "parasol", "rug", "stool",
+];
 const DEPARTMENTS: usize = 20;
 const SHELVES: usize = 9;
 
@@ -36,8 +42,13 @@ impl Product {
     }
 
     pub fn name(self) -> String {
-        let colour = COLOURS[self.0 % COLOURS.len()];
-        format!("Article {} in {colour}", self.0)
+        let [material, noun, colour] = self.words();
+        format!("{material} {noun} {} in {colour}", self.0)
+    }
+
+    /// That its name has, besides its number. Their numbers have no common divisor, so all of them go together.
+    fn words(self) -> [&'static str; 3] {
+        [MATERIALS[self.0 % MATERIALS.len()], NOUNS[self.0 % NOUNS.len()], COLOURS[self.0 % COLOURS.len()]]
     }
 
     /// Of one unit: 3.95 to 63.95.
@@ -107,6 +118,11 @@ impl Product {
         let weight = AttributeValue::Integer(50 + 10 * (self.0 % 200) as i64);
         BTreeMap::from([(valid("colour".parse()), colour), (valid("weight-g".parse()), weight)])
     }
+}
+
+/// Every word of the products' names, in small letters: each is in an eleventh to a twenty-third of them.
+pub fn words() -> impl Iterator<Item = String> {
+    MATERIALS.iter().chain(&NOUNS).chain(&COLOURS).map(|word| word.to_lowercase())
 }
 
 /// All categories, those with products first.
