@@ -15,7 +15,9 @@ pub struct Operation<'a> {
 impl Spec {
     pub fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("KONTOR_TEST_TYPESENSE_SPEC names a file");
-        Spec(serde_norway::from_str(&text).expect("it is YAML"))
+        let mut spec = serde_norway::from_str(&text).expect("it is YAML");
+        loosen(&mut spec);
+        Spec(spec)
     }
 
     /// `path`: with what stands for parameters in it.
@@ -121,5 +123,23 @@ impl Spec {
         let own = schema["properties"].as_object().into_iter().flatten().map(|(name, of)| (name.clone(), of));
         let others = schema["allOf"].as_array().into_iter().flatten().flat_map(|other| self.properties(other));
         own.chain(others).collect()
+    }
+}
+
+/// The description says `object` of what is any value by its own words ("any key-value pair", `interface{}`): of the fields of a
+/// document and of matched words, which are texts and numbers.
+fn loosen(schema: &mut Value) {
+    let is_any = |value: &Value| value["type"] == "object" && value.get("properties").is_none();
+    match schema {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match matches!(name.as_str(), "additionalProperties" | "items") && is_any(value) {
+                    true => *value = json!({}),
+                    false => loosen(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(loosen),
+        _ => {}
     }
 }
