@@ -6,9 +6,9 @@ mod ours;
 mod postgres;
 
 use crate::bench::report::Report;
-use crate::import::online_retail::{self, Product};
 use crate::table::Table;
 use anyhow::{Context, ensure};
+use kontor_online_retail::Product;
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::path::Path;
@@ -55,7 +55,7 @@ struct Score {
 
 /// The products are those of `products.csv.gz` in `folder`.
 pub async fn run(folder: &Path) -> anyhow::Result<Report> {
-    let products = online_retail::products(folder)?;
+    let products = kontor_online_retail::products(folder)?;
     let queries = judged()?;
     check(&queries, &products)?;
     let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
@@ -106,7 +106,7 @@ impl Score {
             success_at_1: success(1),
             success_at_5: success(5),
             recall_at_20: mean(&|query, found| {
-                wanted_in(query, found) as f64 / query.wanted.len().min(HITS).max(1) as f64
+                wanted_in(query, found) as f64 / query.wanted.len().clamp(1, HITS) as f64
             }),
         }
     }

@@ -1,8 +1,8 @@
 //! Our own index, and a Typesense where one is configured.
 
 use super::{Answers, HITS};
-use crate::import::online_retail::Product;
 use kontor_local::Folder;
+use kontor_online_retail::Product;
 use kontor_search::{Batch, Checkpoint, Document, Embedded, Engine, Query};
 use std::collections::BTreeMap;
 

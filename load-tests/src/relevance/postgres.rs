@@ -1,8 +1,8 @@
 //! What Postgres finds with its own means: full-text search, combined with pg_trgm for what is misspelt.
 
 use super::{Answers, HITS};
-use crate::import::online_retail::Product;
 use kontor_local::{Folder, Postgres, PostgresProfile};
+use kontor_online_retail::Product;
 use sqlx::postgres::PgPoolOptions;
 
 /// Words are stemmed and the last may be unfinished; what is like the text, or has a part that is, is found as well. What has

@@ -133,7 +133,7 @@ fn skus(answer: &Value) -> Vec<&str> {
     items.iter().map(|item| item["product"]["sku"].as_str().expect("a SKU")).collect()
 }
 
-fn sorted<'a>(mut skus: Vec<&'a str>) -> Vec<&'a str> {
+fn sorted(mut skus: Vec<&str>) -> Vec<&str> {
     skus.sort_unstable();
     skus
 }

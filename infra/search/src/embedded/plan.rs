@@ -52,7 +52,6 @@ pub struct Plan {
 /// One word of the text.
 #[derive(Debug)]
 pub struct Slot {
-    pub text: String,
     /// The rarer it is, the more: ln(1 + all documents / documents with it).
     pub weight: f32,
     pub is_filler: bool,
@@ -89,7 +88,7 @@ impl Plan {
             let is_last = is_unfinished && at + 1 == words.len();
             plan.word(&word.text, 1 << at, is_last, snapshot, effort)?;
             let is_filler = is_filler(&word.text) && words.len() > 1;
-            plan.slots.push(Slot { text: word.text.clone(), weight: 0.0, is_filler });
+            plan.slots.push(Slot { weight: 0.0, is_filler });
         }
         for (at, pair) in pairs(&words).enumerate() {
             plan.add(Part::Title, &pair, surely::FORM, 0b11 << at);

@@ -58,12 +58,15 @@ fn written_as_one(title: &str) -> String {
     title.replace('-', "").replace("LUNCH BOX", "LUNCHBOX").replace("CAKESTAND", "CAKE STAND").to_lowercase()
 }
 
+/// How people type the name of a product.
+type Way = (&'static str, fn(&str) -> String);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_product_is_the_first_that_its_name_finds_however_it_is_typed() {
     let store = Store::in_a_folder();
     let titles = titles();
     store.fill(titles.iter().enumerate().map(|(n, title)| product(&format!("P{n}"), title)).collect()).await;
-    let ways: [(&str, fn(&str) -> String); 5] = [
+    let ways: [Way; 5] = [
         ("as it is", str::to_lowercase),
         ("misspelt", misspelt),
         ("in another order", turned),
