@@ -26,7 +26,7 @@ impl Shop {
         kontor_privacy::migrate(owner.parse().expect("a URL")).await.expect("the keys have theirs");
         let url = servers.postgres().url(Role::Projector);
         let control = PgPool::connect(&url).await.expect("it takes connections");
-        let stores = StoreOptions { postgres: url.parse().expect("a URL"), redis: None, writers_max: 1 };
+        let stores = StoreOptions { postgres: url.parse().expect("a URL"), redis: None, search: None, writers_max: 1 };
         switch::ensure(&control, &Kept::new(Arc::new(Recommendations), &stores)).await.expect("it is made");
         let products = r#"insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
                 metadata, position, recorded_at)
