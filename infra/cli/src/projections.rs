@@ -225,7 +225,12 @@ async fn refuse_other_store(control: &PgPool, kept: &Kept) -> anyhow::Result<()>
 
 /// The generation of `kept` that queries see.
 async fn live(means: &Means, kept: &Kept) -> anyhow::Result<Generation> {
-    let there = generation::of(&means.control, kept.projection.name()).await?;
-    let live = there.into_iter().find(|generation| generation.state == State::Live);
+    let live = find_live(means, kept).await?;
     live.with_context(|| format!("nothing is live of projection {}", kept.projection.name()))
+}
+
+/// The same. `None`: no projector has kept it yet.
+async fn find_live(means: &Means, kept: &Kept) -> anyhow::Result<Option<Generation>> {
+    let there = generation::of(&means.control, kept.projection.name()).await?;
+    Ok(there.into_iter().find(|generation| generation.state == State::Live))
 }

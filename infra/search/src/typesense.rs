@@ -11,7 +11,7 @@ mod documents;
 mod error;
 mod searches;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Facets};
 use crate::document::Document;
 use crate::engine::{Batch, Checkpoint, Engine, SearchError, check_name};
 use crate::query::Query;
@@ -143,6 +143,10 @@ impl Typesense {
         for result in &found {
             match (result.code, &result.error) {
                 (Some(404), Some(error)) => return Err(SearchError::Unknown(error.clone())),
+                // Of a field that is filtered by it is said in another way than of one that is sorted by or counted.
+                (Some(400), Some(error)) if error.starts_with("Could not find") => {
+                    return Err(SearchError::Unknown(error.clone()));
+                }
                 (code, Some(error)) => {
                     let code = code.map_or(String::new(), |code| format!(" {code}"));
                     return Err(SearchError::Failed(format!("Typesense answered{code}: {error}")));
@@ -258,8 +262,8 @@ impl Engine for Typesense {
 
     fn collections(&self) -> BoxFuture<'_, Result<Vec<String>, SearchError>> {
         async move {
-            let what = GetCollectionsParameters { exclude_fields: Some("fields".into()), ..Default::default() };
-            let found = self.client.collections().retrieve(what).await.map_err(Trouble::from)?;
+            let found =
+                self.client.collections().retrieve(GetCollectionsParameters::default()).await.map_err(Trouble::from)?;
             let mut names: Vec<_> = found.into_iter().map(|collection| collection.name).collect();
             names.retain(|name| name != CHECKPOINTS);
             names.sort();
@@ -411,11 +415,13 @@ impl Engine for Typesense {
                         crate::Order::Price | crate::Order::PriceDescending => crate::Order::Relevance,
                         order => order,
                     };
-                    let answer = self.ask(&collection, &Query { order, ..unpriced }).await?;
-                    match query.price_min.is_some() || query.price_max.is_some() {
-                        true => Answer { hits: Vec::new(), total: 0, ..answer },
-                        false => answer,
+                    let mut answer = self.ask(&collection, &Query { order, ..unpriced }).await?;
+                    if query.price_min.is_some() || query.price_max.is_some() {
+                        let facets = query.facets.then(Facets::default);
+                        answer = Answer { hits: Vec::new(), total: 0, facets, ..answer };
                     }
+                    answer.facets.iter_mut().for_each(|facets| facets.prices = answers::bands(query));
+                    answer
                 }
                 // It was removed since the alias was looked at.
                 Err(SearchError::Unknown(_)) => {

@@ -20,8 +20,8 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
         (
             &["serve", "oders"],
             vec![url],
-            "kontor-projector: there is no projection \"oders\", only products, orders, product-cards, \
-             stock, customers",
+            "kontor-projector: there is no projection \"oders\", only products, orders, product-cards, product-search, \
+             stock, customers, analytics, recommendations",
         ),
         (
             &[],
@@ -32,7 +32,7 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
         (
             &["serve", "product-cards"],
             vec![url],
-            "kontor-projector: redis.url (KONTOR_REDIS__URL) must be set: Redis 7 or newer, which product-cards is in",
+            "kontor-projector: redis.url (KONTOR_REDIS__URL) must be set: that is where product-cards is kept",
         ),
         (
             &[],
@@ -47,7 +47,12 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
         ),
         (
             &[],
-            vec![url, ("KONTOR_REDIS__URL", "redis://127.0.0.1:1"), ("KONTOR_OPS__BIND", "192.0.2.1:80")],
+            vec![
+                url,
+                ("KONTOR_REDIS__URL", "redis://127.0.0.1:1"),
+                ("KONTOR_SEARCH_URL", "http://127.0.0.1:1"),
+                ("KONTOR_OPS__BIND", "192.0.2.1:80"),
+            ],
             "kontor-projector: ops.bind (KONTOR_OPS__BIND) is 192.0.2.1:80: ",
         ),
     ] {

@@ -1,6 +1,6 @@
 //! `kontor projections dead-letters`.
 
-use super::{live, open, open_all};
+use super::{find_live, live, open, open_all};
 use crate::database::{Database, written};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -62,7 +62,13 @@ pub async fn dead_letters(task: LettersTask) -> anyhow::Result<String> {
             let (means, kept) = open_all(database, &projections, 1).await?;
             let mut letters = Vec::new();
             for kept in &kept {
-                letters.extend(dead_letters::list(&means.control, &live(&means, kept).await?).await?);
+                let live = match projections.is_empty() {
+                    true => find_live(&means, kept).await?,
+                    false => Some(live(&means, kept).await?),
+                };
+                if let Some(live) = live {
+                    letters.extend(dead_letters::list(&means.control, &live).await?);
+                }
             }
             shown(&letters, json)
         }

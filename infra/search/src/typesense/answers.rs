@@ -65,7 +65,7 @@ fn marked(text: &str) -> String {
 }
 
 /// Every band, of which none is counted yet.
-fn bands(query: &Query) -> Vec<Band> {
+pub fn bands(query: &Query) -> Vec<Band> {
     if query.currency.is_none() || query.price_bands.is_empty() {
         return Vec::new();
     }
@@ -89,7 +89,7 @@ fn count(query: &Query, counted: &Counted, found: &Found, facets: &mut Facets) {
                     let (value, label) = str::split_once(text, EQUALS)?;
                     Some(Value { value: value.to_owned(), label: label.to_owned(), count })
                 };
-                facets.categories = values().filter_map(split).take(FACET_VALUES_MAX).collect();
+                facets.categories = most(values().filter_map(split).collect());
             }
             Some("attributes") => count_attributes(counted, values(), facets),
             Some("in_stock") if is_for(&Counted::Stock) => {
@@ -108,22 +108,27 @@ fn count(query: &Query, counted: &Counted, found: &Found, facets: &mut Facets) {
     }
 }
 
+/// Those with the most products first; Typesense leaves equal ones in any order.
+fn most(mut values: Vec<Value>) -> Vec<Value> {
+    values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
+    values.truncate(FACET_VALUES_MAX);
+    values
+}
+
 fn count_attributes<'a>(counted: &Counted, values: impl Iterator<Item = (&'a str, usize)>, facets: &mut Facets) {
     let mut found: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for (text, count) in values {
         let Some((name, value)) = text.split_once(EQUALS) else { continue };
-        let values = found.entry(name).or_default();
-        if values.len() < FACET_VALUES_MAX {
-            values.push(Value { value: value.to_owned(), label: value.to_owned(), count });
-        }
+        let value = Value { value: value.to_owned(), label: value.to_owned(), count };
+        found.entry(name).or_default().push(value);
     }
     match counted {
         Counted::Hits => {
-            let attribute = |(name, values): (&str, _)| Attribute { name: name.to_owned(), values };
+            let attribute = |(name, values): (&str, _)| Attribute { name: name.to_owned(), values: most(values) };
             facets.attributes = found.into_iter().map(attribute).collect();
         }
         Counted::Attribute(name) => {
-            let values = found.remove(name.as_str()).unwrap_or_default();
+            let values = most(found.remove(name.as_str()).unwrap_or_default());
             facets.attributes.retain(|attribute| attribute.name != *name);
             facets.attributes.extend((!values.is_empty()).then(|| Attribute { name: name.clone(), values }));
         }

@@ -12,6 +12,9 @@ pub const END: char = '\u{e001}';
 /// The largest end of a band: what a number of JSON holds exactly.
 const ENDLESS: i64 = 1 << 53;
 
+/// A filter that lets nothing through: what has no word finds everything in a Typesense.
+const NOTHING: &str = "is_titled:=true && is_titled:=false";
+
 pub type Search = MultiSearchCollectionParameters<'static>;
 
 /// What a search of several counts.
@@ -95,6 +98,10 @@ fn hits(collection: &str, query: &Query) -> Search {
 
 /// All filters but that of the facet which is counted.
 fn filter(query: &Query, counted: &Counted) -> String {
+    let text = query.text.trim();
+    if !text.is_empty() && !text.contains(char::is_alphanumeric) {
+        return NOTHING.to_owned();
+    }
     let mut filters = vec![if query.hidden { "is_titled:=true" } else { "is_public:=true" }.to_owned()];
     if query.in_stock && *counted != Counted::Stock {
         filters.push("in_stock:=true".to_owned());
