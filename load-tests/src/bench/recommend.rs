@@ -194,8 +194,11 @@ impl Measured {
             table.row(vec![how.to_owned(), grouped(rate), ms(times, 0.5), ms(times, 0.99), ms(times, 1.0)]);
         }
         let [products, orders, events] = [*products as f64, *orders as f64, *events as f64].map(grouped);
-        report.text =
-            format!("{products} products and {orders} orders, {events} events; the model: {model}\n\n{table}");
+        let of_model = |what: &str| grouped(model[what].as_f64().unwrap_or_default());
+        let [documents, points] = ["documents", "points"].map(of_model);
+        report.text = format!(
+            "{products} products and {orders} orders, {events} events; learnt from {documents} documents, {points} vectors\n\n{table}"
+        );
         report
     }
 }
