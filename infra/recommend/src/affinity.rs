@@ -69,16 +69,18 @@ impl Gram {
         Self { items: taking_part, matrix }
     }
 
-    /// For each item, how much having it speaks for others; below 0: against.
-    pub fn affinity(&self, items: usize) -> Sparse {
-        let mut ridged = self.matrix.clone();
-        (0..self.items.len()).for_each(|at| ridged[(at, at)] += RIDGE);
-        let inverse = ridged.llt(Side::Lower).expect("a Gram matrix with a ridge is positive definite").inverse();
-        drop(ridged);
+    /// For each item, how much having it speaks for others; below 0: against. The matrix goes, to make room.
+    pub fn into_affinity(self, items: usize) -> Sparse {
+        let Self { items: taking_part, mut matrix } = self;
+        (0..taking_part.len()).for_each(|at| matrix[(at, at)] += RIDGE);
+        let factor = matrix.llt(Side::Lower).expect("a Gram matrix with a ridge is positive definite");
+        drop(matrix);
+        let inverse = factor.inverse();
+        drop(factor);
         let mut rows = vec![Vec::new(); items];
-        for (at, &item) in self.items.iter().enumerate() {
+        for (at, &item) in taking_part.iter().enumerate() {
             let column = inverse.col_as_slice(at); // The inverse is symmetric: its column is its row.
-            let weights = self.items.iter().enumerate().filter(|(other, _)| *other != at);
+            let weights = taking_part.iter().enumerate().filter(|(other, _)| *other != at);
             let weights = weights.map(|(other, &to)| (to, -column[other] / inverse[(other, other)]));
             rows[item as usize] = largest(weights.collect(), KEPT);
         }
@@ -90,17 +92,20 @@ impl Gram {
     pub fn directions(&self, items: usize, dimensions: usize) -> Vec<f32> {
         let size = self.items.len();
         let scale: Vec<_> = (0..size).map(|at| self.matrix[(at, at)].max(f32::MIN_POSITIVE).sqrt().recip()).collect();
-        let cosines = Mat::from_fn(size, size, |i, j| self.matrix[(i, j)] * scale[i] * scale[j]);
-        let basis = leading(&cosines, dimensions.min(size));
+        let scaled = |rows: &Mat<f32>| Mat::from_fn(size, rows.ncols(), |i, j| rows[(i, j)] * scale[i]);
+        // The matrix of cosines, which need not be there.
+        let cosines = |basis: &Mat<f32>| scaled(&(&self.matrix * scaled(basis)));
+        let basis = leading(size, dimensions.min(size), cosines);
         // Once more, so that a direction counts as much as it explains.
-        let mut rows = self.spread(&(&cosines * &basis), items, dimensions);
+        let mut rows = self.spread(&cosines(&basis), items, dimensions);
         rows.chunks_exact_mut(dimensions).for_each(scale_to_unit);
         rows
     }
 
     /// A row for each item whose products with each other are those of the matrix's leading singular vectors.
     pub fn factors(&self, items: usize, dimensions: usize) -> Vec<f32> {
-        self.spread(&leading(&self.matrix, dimensions.min(self.items.len())), items, dimensions)
+        let size = self.items.len();
+        self.spread(&leading(size, dimensions.min(size), |basis| &self.matrix * basis), items, dimensions)
     }
 
     /// The rows of those that take part, in their places among all items.
@@ -114,15 +119,15 @@ impl Gram {
     }
 }
 
-/// An orthonormal basis of the space of the `rank` leading eigenvectors, by subspace iteration.
-fn leading(matrix: &Mat<f32>, rank: usize) -> Mat<f32> {
-    let size = matrix.nrows();
+/// An orthonormal basis of the space of the `rank` leading eigenvectors of a matrix of `size` rows, by subspace iteration.
+/// `times`: the product of the matrix with a basis.
+fn leading(size: usize, rank: usize, times: impl Fn(&Mat<f32>) -> Mat<f32>) -> Mat<f32> {
     let mut basis = Mat::from_fn(size, rank, |i, j| sign((i * rank + j) as u64));
     if rank == 0 {
         return basis;
     }
     for _ in 0..ROUNDS {
-        basis = (matrix * &basis).qr().compute_thin_Q();
+        basis = times(&basis).qr().compute_thin_Q();
     }
     basis
 }

@@ -27,11 +27,11 @@ impl Knowledge {
         let gram = Gram::of(&affinity::rows(sales, affinity::HALF_LIFE_DAYS), items);
         Self {
             demand: Demand::of(sales, items),
-            affinity: gram.affinity(items),
             baskets: Baskets::of(sales, items),
             words,
             dimensions: DIRECTIONS,
             directions: gram.directions(items, DIRECTIONS),
+            affinity: gram.into_affinity(items),
         }
     }
 

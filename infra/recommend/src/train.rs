@@ -47,23 +47,18 @@ impl Blends {
 
 impl Model {
     /// Learns from what was sold at `at` (business time) or before. `version` is the caller's, and comes back from
-    /// [`Self::version`]. `tell` hears how much is done, from 0 to 1. Takes the memory of a few square matrices of
-    /// 5,000 items, if there are so many: about a gigabyte.
-    pub fn train(trade: &Trade, at: DateTime<Utc>, version: u64, tell: &(dyn Fn(f64) + Sync)) -> Self {
+    /// [`Self::version`]. `tell` hears how much is done, from 0 to 1. Takes one processor, since there is trade beside it, and
+    /// the memory of two square matrices of 5,000 items, if there are so many: 200 MB, and as much for what was bought.
+    pub fn train(trade: &Trade, at: DateTime<Utc>, version: u64, tell: &dyn Fn(f64)) -> Self {
         let trade = &trade.in_order();
         let words = Words::of(&trade.products);
-        let (knowledge, blends) = std::thread::scope(|scope| {
-            let learning = scope.spawn(|| {
-                let lessons = (1..=LESSONS).map(|lesson| {
-                    let drawn = Drawn::of(trade, &words, at - LESSON * lesson);
-                    tell(f64::from(lesson) / f64::from(LESSONS + 1));
-                    drawn
-                });
-                lessons.reduce(Drawn::with).map(Drawn::learn).unwrap_or_default()
-            });
-            let knowledge = Knowledge::of(&trade.sales(at), words.clone(), trade.products.len());
-            (knowledge, learning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let lessons = (1..=LESSONS).map(|lesson| {
+            let drawn = Drawn::of(trade, &words, at - LESSON * lesson);
+            tell(f64::from(lesson) / f64::from(LESSONS + 1));
+            drawn
         });
+        let blends = lessons.reduce(Drawn::with).map(Drawn::learn).unwrap_or_default();
+        let knowledge = Knowledge::of(&trade.sales(at), words, trade.products.len());
         let skus = trade.products.iter().map(|product| product.sku.clone()).collect();
         let model = Self::of(version, at, skus, knowledge, blends);
         tell(1.0);
