@@ -28,6 +28,7 @@ use kontor_domain::stock::Stock;
 use kontor_event_schemas::Fact;
 use sqlx::PgConnection;
 use std::sync::Arc;
+use std::time::Duration;
 use trade::TradeChanges;
 
 pub struct Analytics;
@@ -44,6 +45,10 @@ impl Projection for Analytics {
     fn spanning(&self) -> &'static [&'static str] {
         // All lanes add to the same rows, and which category an order counts in depends on what its products were in before.
         self.aggregate_types()
+    }
+
+    fn gathers(&self) -> Duration {
+        Duration::from_millis(250) // Sums of many events are one row.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

@@ -16,6 +16,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 pub struct Customers;
@@ -84,6 +85,10 @@ impl Projection for Customers {
 
     fn spanning(&self) -> &'static [&'static str] {
         self.aggregate_types() // Orders of all lanes are in one customer's row.
+    }
+
+    fn gathers(&self) -> Duration {
+        Duration::from_millis(100) // Nobody shops by them.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

@@ -22,6 +22,7 @@ use kontor_event_schemas::Fact;
 use kontor_search::Document;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use tree::Tree;
 
 /// Its name, by which queries find it.
@@ -227,6 +228,10 @@ impl Projection for ProductSearch {
 
     fn lacks(&self, options: &StoreOptions) -> Option<&'static str> {
         options.search.is_none().then_some(SEARCH_SETTINGS)
+    }
+
+    fn gathers(&self) -> Duration {
+        Duration::from_millis(250) // A commit costs about the same whatever is in it; a search is to be at most a second behind.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

@@ -21,6 +21,7 @@ use kontor_event_schemas::Fact;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 pub struct Recommendations;
@@ -121,6 +122,10 @@ impl Projection for Recommendations {
 
     fn aggregate_types(&self) -> &'static [&'static str] {
         &[Order::TYPE, Cancellation::TYPE, Product::TYPE]
+    }
+
+    fn gathers(&self) -> Duration {
+        Duration::from_millis(500) // Learnt from once in a while.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

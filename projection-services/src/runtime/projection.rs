@@ -4,6 +4,7 @@ use super::store::{Store, StoreOptions};
 use kontor_event_schemas::Fact;
 use kontor_search::SearchError;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An event as projections see it: decoded, with its place in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,12 @@ pub trait Projection: Send + Sync {
     /// Those of them whose events touch rows of other aggregates, too: a batch with such an event is not divided into lanes.
     fn spanning(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// How long after a batch the next one may wait for more, so that many events share what a batch costs by itself: of what
+    /// nobody waits for. The first event after a while of silence never waits, and neither does a full batch.
+    fn gathers(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The settings that say where its store is, if none of them is set.

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -135,6 +135,12 @@ impl SourceReader {
     /// How far the log is known to go.
     pub fn reach(&self) -> Reach {
         *self.reach.borrow()
+    }
+
+    /// Waits until `deadline`, but no longer than until there are so many events after position `after`.
+    pub async fn until_there_are(&mut self, events: usize, after: i64, deadline: Instant) {
+        let enough = |reach: &Reach| reach.last - after >= events as i64;
+        let _ = timeout_at(deadline, self.reach.wait_for(enough)).await;
     }
 
     /// The events after position `after`, as soon as there are any, in the bounds given; never waits for more than one. Of

@@ -140,6 +140,7 @@ impl Watcher {
             check: if is_live { check.clone() } else { Health::new().register("filling") },
             news: self.news.subscribe(),
             id: Uuid::now_v7(),
+            next_at: Instant::now(),
         };
         AtWork { task: self.tasks.spawn(worker.run(ending.clone())), ending, metrics, passing }
     }

@@ -39,6 +39,8 @@ pub struct Worker {
     pub news: watch::Receiver<()>,
     /// Unique to this worker.
     pub id: Uuid,
+    /// Until then events gather.
+    pub next_at: Instant,
 }
 
 impl Worker {
@@ -154,9 +156,10 @@ impl Worker {
         Ok((applier, log_epoch))
     }
 
-    /// The next events, as soon as there are any; the lease is renewed meanwhile.
+    /// The next events, as soon as there are any and they have gathered; the lease is renewed meanwhile.
     async fn next(&mut self, applier: &Applier, log_epoch: i64, lease: &Lease) -> Result<Next, Interruption> {
         let (events_max, bytes_max) = (self.settings.batch_events_max, self.settings.batch_bytes_max);
+        self.source.until_there_are(events_max, applier.position(), self.next_at).await;
         let mut next = pin!(self.source.next(applier.position(), log_epoch, events_max, bytes_max));
         loop {
             tokio::select! {
@@ -171,8 +174,9 @@ impl Worker {
         }
     }
 
-    async fn apply(&self, applier: &mut Applier, deliveries: &[Arc<Delivery>]) -> Result<(), Interruption> {
+    async fn apply(&mut self, applier: &mut Applier, deliveries: &[Arc<Delivery>]) -> Result<(), Interruption> {
         let (begun, before) = (Instant::now(), applier.position());
+        self.next_at = begun + self.kept.projection.gathers();
         let spans = self.spans(deliveries);
         let reads = deliveries.iter().map(|delivery| Read::of(&*self.kept.projection, delivery.clone())).collect();
         let applied = applier.apply(reads).await;

@@ -11,12 +11,7 @@ use futures::future::BoxFuture;
 use kontor_search::{Checkpoint, Document, Engine};
 use sqlx::PgPool;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
-
-/// From one commit to the next, at least: a commit costs about the same whatever is in it. What waits meanwhile goes into it.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct SearchWriter {
     projection: Arc<dyn SearchProjection>,
@@ -33,7 +28,6 @@ pub(super) struct SearchWriter {
 struct Written {
     position: i64,
     shown_from: Option<i64>,
-    next_at: Instant,
 }
 
 impl SearchWriter {
@@ -46,7 +40,7 @@ impl SearchWriter {
         mark: Mark,
         shown_from: Option<i64>,
     ) -> Self {
-        let written = Mutex::new(Written { position: mark.position, shown_from, next_at: Instant::now() });
+        let written = Mutex::new(Written { position: mark.position, shown_from });
         SearchWriter { projection, engine, control, collection, lease, is_live, mark, written }
     }
 
@@ -72,7 +66,6 @@ impl SearchWriter {
         let reached = Reached { event_id: to.event_id, log_epoch: to.log_epoch, shown_from };
         let state = serde_json::to_string(&reached).expect("ids and numbers have a JSON form");
         let checkpoint = Checkpoint { position: to.position, state };
-        written.next_at = Instant::now() + COMMIT_INTERVAL;
         let batch = kontor_search::Batch { fence: self.lease.fence, documents, removed, checkpoint };
         self.engine.write(&self.collection, batch).await?;
         if self.is_live && written.shown_from.is_some() && shown_from.is_none() {
@@ -96,7 +89,6 @@ impl Writer for SearchWriter {
                 dead_letters::set_aside(&self.control, &self.lease, batch.letters).await?;
             }
             let mut written = self.written.lock().await;
-            sleep_until(written.next_at).await;
             let mut view = SearchView::new(&*self.engine, &self.collection);
             self.projection.apply(&mut view, batch.events).await?;
             let (documents, removed) = view.changes();
