@@ -106,6 +106,9 @@ pub fn forms(word: &str) -> Vec<Cow<'_, str>> {
     if let Some(stem) = word.strip_suffix("ies") {
         forms.push(format!("{stem}y").into());
     }
+    if let Some(stem) = word.strip_suffix("ys") {
+        forms.push(format!("{stem}ies").into()); // As people write it.
+    }
     if let Some(stem) = word.strip_suffix("ves") {
         forms.extend([format!("{stem}f").into(), format!("{stem}fe").into()]);
     }

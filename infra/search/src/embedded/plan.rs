@@ -68,12 +68,14 @@ pub struct Candidate {
 }
 
 /// How far to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
     /// Words as they are written, in other forms, unfinished, and synonyms.
     AsWritten,
     /// Misspelt ones, too: more is looked at, and more is found that was not meant.
     Misspelt,
+    /// Also such as have more edits than their length allows, beside a word that is known: or else nonsense would find something.
+    BadlyMisspelt,
 }
 
 impl Plan {
@@ -83,6 +85,10 @@ impl Plan {
         let mut words = words(text);
         words.truncate(WORDS_MAX);
         let is_unfinished = text.chars().next_back().is_some_and(char::is_alphanumeric);
+        let effort = match effort {
+            Effort::BadlyMisspelt if !is_any_known(&words, snapshot)? => Effort::Misspelt,
+            effort => effort,
+        };
         let mut plan = Plan::default();
         for (at, word) in words.iter().enumerate() {
             let is_last = is_unfinished && at + 1 == words.len();
@@ -140,9 +146,9 @@ impl Plan {
                 }
             }
         }
-        if effort == Effort::Misspelt {
+        if effort > Effort::AsWritten {
             for part in [Part::Title, Part::Pair, Part::Label] {
-                for (text, quality) in misspelt(snapshot, part, word, is_unfinished)? {
+                for (text, quality) in misspelt(snapshot, part, word, is_unfinished, edits_max(part, word, effort))? {
                     self.add(part, &text, quality, slot);
                 }
             }
@@ -267,25 +273,40 @@ fn count(found: &mut HashMap<String, u32>, word: &[u8], documents: u32) {
     }
 }
 
+/// Whether any of the words that say something is in a title as it is typed, or in another form.
+fn is_any_known(words: &[Word], snapshot: &Snapshot) -> Result<bool, SearchError> {
+    for word in words.iter().filter(|word| !is_filler(&word.text) && !is_number(&word.text)) {
+        let forms = forms(&word.text);
+        for text in std::iter::once(word.text.as_str()).chain(forms.iter().map(AsRef::as_ref)) {
+            for segment in &snapshot.segments {
+                if segment.words(Part::Title).terms().get(text).map_err(tantivy::TantivyError::from)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// How many edits may be between what is typed and what is meant: the longer a word, the more. A pair is many words' neighbour.
-fn edits_max(part: Part, word: &str) -> u8 {
-    match (part, word.chars().count()) {
-        (Part::Pair, ..6) => 0,
-        (Part::Pair, _) => 1,
-        (_, ..4) => 0,
-        (_, 4..=6) => 1,
-        (_, _) => 2,
+fn edits_max(part: Part, word: &str, effort: Effort) -> u8 {
+    let letters = word.chars().count();
+    match (part, effort) {
+        (_, Effort::AsWritten) => 0,
+        (Part::Pair, _) => u8::from(letters > 5),
+        (_, Effort::Misspelt) => u8::from(letters > 3) + u8::from(letters > 6),
+        (_, Effort::BadlyMisspelt) => u8::from(letters > 2) + u8::from(letters > 4),
     }
 }
 
-/// Words that may be meant by a misspelt one, the surest first, and how surely.
+/// Words that may be meant by a misspelt one, with at most `most` edits between the two: the surest first, and how surely.
 fn misspelt(
     snapshot: &Snapshot,
     part: Part,
     word: &str,
     is_unfinished: bool,
+    most: u8,
 ) -> Result<Vec<(String, f32)>, SearchError> {
-    let most = edits_max(part, word);
     if most == 0 || word.bytes().any(|byte| byte.is_ascii_digit()) {
         return Ok(Vec::new());
     }
@@ -320,7 +341,7 @@ fn misspelt(
             if edits == 0 {
                 return None; // It is found without.
             }
-            // Two of seven letters are many; so they must begin alike.
+            // Two of five letters are many; so they must begin alike.
             let begins_alike = first(word) == first(&text);
             if edits > 1 && !begins_alike {
                 return None;

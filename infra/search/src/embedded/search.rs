@@ -91,17 +91,18 @@ pub fn search(snapshot: &Snapshot, thesaurus: &Thesaurus, query: &Query) -> Resu
         search.all();
         return search.answer(&Plan::default());
     }
-    let plan = Plan::of(&query.text, snapshot, thesaurus, Effort::AsWritten)?;
-    if plan.slots.is_empty() {
-        return search.answer(&plan); // Of nothing but punctuation.
+    let mut plan = Plan::default();
+    for effort in [Effort::AsWritten, Effort::Misspelt, Effort::BadlyMisspelt] {
+        plan = Plan::of(&query.text, snapshot, thesaurus, effort)?;
+        if plan.slots.is_empty() {
+            return search.answer(&plan); // Of nothing but punctuation.
+        }
+        search.matching(&plan, &Enough::All(plan.required()))?;
+        if search.has_found {
+            return search.answer(&plan);
+        }
     }
-    search.matching(&plan, &Enough::All(plan.required()))?;
-    if search.has_found {
-        return search.answer(&plan);
-    }
-    let plan = Plan::of(&query.text, snapshot, thesaurus, Effort::Misspelt)?;
-    search.matching(&plan, &Enough::All(plan.required()))?;
-    if !search.has_found && plan.slots.len() > 1 {
+    if plan.slots.len() > 1 {
         let all: f32 = plan.slots.iter().map(|slot| slot.weight).sum();
         search.matching(&plan, &Enough::Weight(all * WEIGHT_LEAST))?;
     }

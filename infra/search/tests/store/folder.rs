@@ -71,3 +71,13 @@ async fn many_small_batches_leave_few_segments_and_are_all_there() {
     let again = Embedded::open(store.folder()).expect("a folder");
     assert_eq!(again.search(&store.name, &Query::of("mug")).await.expect("an answer").total, 20);
 }
+
+#[tokio::test]
+async fn a_badly_misspelt_word_is_found_beside_one_that_is_known() {
+    let store = Store::in_a_folder();
+    store.fill(vec![product("U", "RED UMBRELLA"), product("S", "BLACK SUIT")]).await;
+    assert_eq!(store.found_by("red umbrla").await, ["U"]);
+    assert_eq!(store.found_by("blakc siut").await, ["S"], "one edit each needs nothing that is known");
+    assert_eq!(store.found_by("umbrla").await, Vec::<String>::new(), "alone it may be anything");
+    assert_eq!(store.found_by("blorp zumbla").await, Vec::<String>::new());
+}
