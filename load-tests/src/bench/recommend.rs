@@ -22,7 +22,6 @@ use crate::dice::Dice;
 use crate::table::{Table, grouped};
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use kontor_projection_services::projections::names;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
@@ -30,6 +29,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
+/// The read models that it takes: what is learnt from, and what is shown.
+const ASKED: [&str; 3] = ["products", "product-cards", "recommendations"];
 /// A second, when it is measured how long an answer takes.
 const RATE: u32 = 500;
 const CONNECTIONS: usize = 32;
@@ -70,14 +71,14 @@ pub async fn run(folder: Option<&Path>, quick: bool) -> Result<Report> {
     filler.complete().await?;
     let events = filler.events();
     filler.close().await;
-    stage.start_projector(&[])?;
+    stage.start_projector(&ASKED)?;
     eprintln!("The projector follows {} events", grouped(events as f64));
-    stage.follow(&names(), events).await?;
+    stage.follow(&ASKED, events).await?;
     stage.tidy().await?;
 
     eprintln!("A model is learnt");
     let model = kontor(&stage, &["recommend", "train", "--json"]).await?;
-    stage.follow(&names(), events).await?; // The replica has the model, too.
+    stage.follow(&ASKED, events).await?; // The replica has the model, too.
     stage.start_query().await?;
     let token = stage.token();
     let paths = paths(size);
