@@ -48,7 +48,7 @@ impl Projection for Analytics {
     }
 
     fn gathers(&self) -> Duration {
-        Duration::from_millis(250) // Sums of many events are one row.
+        Duration::from_millis(500) // Sums of many events are one row.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

@@ -88,7 +88,7 @@ impl Projection for Customers {
     }
 
     fn gathers(&self) -> Duration {
-        Duration::from_millis(100) // Nobody shops by them.
+        Duration::from_millis(250) // Nobody shops by them.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

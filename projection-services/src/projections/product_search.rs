@@ -231,7 +231,7 @@ impl Projection for ProductSearch {
     }
 
     fn gathers(&self) -> Duration {
-        Duration::from_millis(250) // A commit costs about the same whatever is in it; a search is to be at most a second behind.
+        Duration::from_millis(500) // A commit costs about the same whatever is in it; a search is to be at most a second behind.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {

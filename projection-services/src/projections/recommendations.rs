@@ -125,7 +125,7 @@ impl Projection for Recommendations {
     }
 
     fn gathers(&self) -> Duration {
-        Duration::from_millis(500) // Learnt from once in a while.
+        Duration::from_secs(1) // Learnt from once in a while.
     }
 
     fn store(self: Arc<Self>, options: &StoreOptions) -> Arc<dyn Store> {
