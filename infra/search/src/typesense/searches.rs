@@ -2,6 +2,7 @@
 //! the other filters let through.
 
 use super::documents::{EQUALS, KEPT, price};
+use crate::analysis::is_filler;
 use crate::query::{FACET_ATTRIBUTES_MAX, FACET_VALUES_MAX, Order, Query};
 use std::borrow::Cow;
 use typesense::models::MultiSearchCollectionParameters;
@@ -63,7 +64,7 @@ pub fn searches(collection: &str, query: &Query) -> Vec<(Counted, Search)> {
 fn hits(collection: &str, query: &Query) -> Search {
     let text = query.text.trim();
     // Typesense would find nothing for nothing, and everything for an asterisk.
-    let q = if text.is_empty() { "*".to_owned() } else { text.replace('*', " ") };
+    let q = if text.is_empty() { "*".to_owned() } else { meant(text) };
     let is_unfinished = query.text.chars().next_back().is_some_and(char::is_alphanumeric);
     let facets =
         ["categories".to_owned(), "attributes".to_owned(), "in_stock".to_owned()].into_iter().chain(bands(query));
@@ -76,7 +77,7 @@ fn hits(collection: &str, query: &Query) -> Search {
         num_typos: Some("2,0,2,1".into()),
         min_len_1typo: Some(4),
         min_len_2typo: Some(7),
-        // Misspelt words are looked for, and words left out, only when there is nothing else.
+        // Misspelt words are looked for only when there is nothing else. None is left out: nonsense would find something.
         typo_tokens_threshold: Some(1),
         drop_tokens_threshold: Some(0),
         enable_typos_for_numerical_tokens: Some(false),
@@ -93,6 +94,16 @@ fn hits(collection: &str, query: &Query) -> Search {
         highlight_start_tag: Some(String::from(START).into()),
         highlight_end_tag: Some(String::from(END).into()),
         ..Search::default()
+    }
+}
+
+/// The words that say what is wanted, where there are others.
+fn meant(text: &str) -> String {
+    let text = text.replace('*', " ");
+    let is_meant = |word: &&str| !is_filler(&word.to_lowercase());
+    match text.split_whitespace().filter(is_meant).collect::<Vec<_>>() {
+        words if words.is_empty() => text,
+        words => words.join(" "),
     }
 }
 
