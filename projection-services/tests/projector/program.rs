@@ -52,6 +52,7 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
                 ("KONTOR_REDIS__URL", "redis://127.0.0.1:1"),
                 ("KONTOR_SEARCH_URL", "http://127.0.0.1:1"),
                 ("KONTOR_SEARCH__API_KEY", "key"),
+                ("KONTOR_TELEMETRY__LOG_LEVEL", "error"), // The client of NATS may have something to say first.
                 ("KONTOR_OPS__BIND", "192.0.2.1:80"),
             ],
             "kontor-projector: ops.bind (KONTOR_OPS__BIND) is 192.0.2.1:80: ",
