@@ -60,6 +60,16 @@ impl FromRequest for Desk {
     }
 }
 
+/// What goes with these in one order. What never has is there for how it sells, and says so.
+fn go_together(loaded: &Loaded, skus: &[Sku], wanted: &Wanted) -> Vec<Suggestion> {
+    let because: Vec<String> = skus.iter().map(Sku::to_string).collect();
+    let explained = |found: Recommended| match loaded.model.were_together(skus, &found.sku) {
+        true => suggestion(found, Reason::BoughtTogether, because.clone()),
+        false => suggestion(found, Reason::Trending, Vec::new()),
+    };
+    loaded.model.together(skus, choice(loaded, wanted)).into_iter().map(explained).collect()
+}
+
 impl Desk {
     fn of(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Problem> {
         fn data<T: 'static>(request: &HttpRequest) -> Data<T> {
@@ -197,10 +207,7 @@ pub async fn together(request: HttpRequest, desk: Desk) -> Result<HttpResponse, 
     let shelf = match desk.advisor.loaded() {
         Some(loaded) => {
             let skus: Vec<Sku> = products.into_iter().map(|product| product.sku).collect();
-            let found = loaded.model.together(&skus, choice(&loaded, &wanted));
-            let because: Vec<String> = skus.iter().map(Sku::to_string).collect();
-            let items = found.into_iter().map(|found| suggestion(found, Reason::BoughtTogether, because.clone()));
-            Shelf::of(&loaded.version, items.collect())
+            Shelf::of(&loaded.version, go_together(&loaded, &skus, &wanted))
         }
         None => Shelf::without_model(),
     };
@@ -314,9 +321,7 @@ impl Desk {
             let items = if items.is_empty() { trends(loaded, wanted) } else { items };
             return Shelf::of(&loaded.version, items);
         }
-        let together = loaded.model.together(std::slice::from_ref(&product.sku), choice(loaded, wanted));
-        let mut items: Vec<_> =
-            together.into_iter().map(|found| suggestion(found, Reason::BoughtTogether, because.clone())).collect();
+        let mut items = go_together(loaded, std::slice::from_ref(&product.sku), wanted);
         let more = trends(loaded, wanted).into_iter().filter(|more| more.sku != product.sku.as_str());
         let more: Vec<_> = more.filter(|more| items.iter().all(|item| item.sku != more.sku)).collect();
         items.extend(more);

@@ -129,6 +129,13 @@ impl Model {
         self.ranked(unlikely.into_iter().map(|(item, unlikely)| (item, 1.0 - unlikely)).collect(), choice.most)
     }
 
+    /// Whether `other` was in an order with any of these. If not, [`Self::together`] has it for what it is called or how it sells.
+    pub fn were_together(&self, skus: &[Sku], other: &Sku) -> bool {
+        let Some(&other) = self.item_of.get(other) else { return false };
+        let items = skus.iter().filter_map(|sku| self.item_of.get(sku));
+        items.flat_map(|item| self.knowledge.baskets.with.row(*item)).any(|(with, _)| *with == other)
+    }
+
     /// What the customer has never bought and may want now. Without a history: what is trending.
     pub fn for_you(&self, history: &History, now: DateTime<Utc>, choice: Choice<'_>) -> Vec<Recommended> {
         let past = self.past(history, now);
