@@ -24,13 +24,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 /// JetStream takes no larger atomic batch.
 const BATCH_EVENTS_MAX: i64 = 1_000;
 /// Batches that are sent before the first of them is acknowledged: JetStream syncs one while it takes in the next.
 const UNDER_WAY_MAX: usize = 3;
+/// A batch of so many events, if it is not full, is followed by the next one no sooner than [`GATHERING`] after it was sent:
+/// JetStream stages every batch in files of its own, which costs the same whatever is in it.
+const BUSY_FROM: usize = 32;
+const GATHERING: Duration = Duration::from_millis(20);
 /// How often an idle relay makes sure that it still leads, and that the stream is as it left it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -166,10 +170,14 @@ impl Relay {
         self.counts.leading.store(1, Ordering::Relaxed);
         self.counts.position.store(end.position, Ordering::Relaxed);
         let mut checked = Instant::now();
+        let mut next_at = Instant::now();
         loop {
-            if under_way.len() < UNDER_WAY_MAX {
+            if under_way.len() < UNDER_WAY_MAX && Instant::now() >= next_at {
                 let events = self.log.read(sent.position, self.settings.batch_events_max).await?;
                 if !events.is_empty() {
+                    if events.len() >= BUSY_FROM && (events.len() as i64) < self.settings.batch_events_max {
+                        next_at = Instant::now() + GATHERING;
+                    }
                     let batch = publisher.send(&events, sent, epoch).await?;
                     sent = batch.end;
                     under_way.push_back(batch);
@@ -184,6 +192,7 @@ impl Relay {
                 self.counts.batches.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
+            sleep_until(next_at).await;
             self.wait(end.position).await;
             if checked.elapsed() >= CHECK_EVERY {
                 checked = Instant::now();
