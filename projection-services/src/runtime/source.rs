@@ -28,6 +28,8 @@ const CHUNKS_MAX: usize = 4;
 /// A hole up to this is read into the window; over a larger one the window jumps, and workers read the log by themselves.
 const HOLE_MAX: i64 = 10_000;
 const PORTION_EVENTS_MAX: i64 = 5_000;
+/// Events of which a projection wants none are booked no sooner than this: each booking is a transaction.
+const PASSED_OVER: Duration = Duration::from_millis(50);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How far the source has seen the log.
@@ -109,6 +111,7 @@ impl Source {
             shared: self.shared.clone(),
             reach: self.shared.reach.subscribe(),
             portions: Portions::of(self.shared.log.clone(), PORTION_EVENTS_MAX).only(types),
+            types,
         }
     }
 
@@ -123,6 +126,7 @@ pub struct SourceReader {
     shared: Arc<Shared>,
     reach: watch::Receiver<Reach>,
     portions: Portions,
+    types: &'static [&'static str],
 }
 
 impl SourceReader {
@@ -143,8 +147,8 @@ impl SourceReader {
         let _ = timeout_at(deadline, self.reach.wait_for(enough)).await;
     }
 
-    /// The events after position `after`, as soon as there are any, in the bounds given; never waits for more than one. Of
-    /// those that are read from the log itself, only what is wanted and the last.
+    /// The events after position `after`, as soon as there is one that is wanted, or soon after, in the bounds given. Of those
+    /// that are read from the log itself, only what is wanted and the last.
     pub async fn next(
         &mut self,
         after: i64,
@@ -152,6 +156,7 @@ impl SourceReader {
         events_max: usize,
         bytes_max: usize,
     ) -> Result<Next, ReadError> {
+        let mut booked_at = None;
         loop {
             let news = |reach: &Reach| reach.log_epoch != log_epoch || reach.last > after;
             let Ok(reach) = self.reach.wait_for(news).await.map(|reach| *reach) else {
@@ -164,19 +169,26 @@ impl SourceReader {
                 let window = self.shared.window.lock();
                 (window.take(after, events_max, bytes_max), window.before_first())
             };
-            let events = match taken {
-                Some(events) => events,
-                None => {
-                    let most = (kept_after - after).min(events_max as i64);
-                    let events = self.portions.read(after, most).await?;
-                    events.into_iter().map(Arc::new).collect()
-                }
+            let Some(events) = taken else {
+                let most = (kept_after - after).min(events_max as i64);
+                let events = self.portions.read(after, most).await?;
+                return Ok(Next::Events(events.into_iter().map(Arc::new).collect()));
             };
-            if !events.is_empty() {
-                return Ok(Next::Events(events));
+            if let Some(last) = events.last().map(|event| event.position) {
+                let booked_at = *booked_at.get_or_insert_with(|| Instant::now() + PASSED_OVER);
+                if self.are_wanted(&events) || events.len() >= events_max || Instant::now() >= booked_at {
+                    return Ok(Next::Events(events));
+                }
+                let more = |reach: &Reach| reach.log_epoch != log_epoch || reach.last > last;
+                let _ = timeout_at(booked_at, self.reach.wait_for(more)).await;
+                continue;
             }
             sleep(Duration::from_millis(10)).await; // The window has just moved; or the log is being restored.
         }
+    }
+
+    fn are_wanted(&self, events: &[Arc<Delivery>]) -> bool {
+        events.iter().any(|event| self.types.contains(&event.aggregate_type.as_str()))
     }
 }
 
