@@ -12,8 +12,9 @@ use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};
 use schemars::JsonSchema;
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::{Deserialize, Serialize};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgPool, Postgres, Row};
 use std::collections::HashMap;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -163,8 +164,10 @@ impl Ledger {
 
 async fn write(pool: PgPool, webhook_delay_ms: i64, mut queue: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    // Kept from batch to batch: a pool sends a round trip after each that it is given back.
+    let mut at_hand = None;
     while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        match perform(&pool, webhook_delay_ms, &batch).await {
+        match perform(&pool, &mut at_hand, webhook_delay_ms, &batch).await {
             Ok(entries) => {
                 let by_attempt: HashMap<_, _> = entries.into_iter().map(|entry| (entry.attempt, entry)).collect();
                 for Waiting { request, answer, .. } in batch.drain(..) {
@@ -180,8 +183,17 @@ async fn write(pool: PgPool, webhook_delay_ms: i64, mut queue: mpsc::Receiver<Wa
     }
 }
 
-/// One round trip, one commit.
-async fn perform(pool: &PgPool, webhook_delay_ms: i64, batch: &[Waiting]) -> sqlx::Result<Vec<Entry>> {
+/// One round trip, one commit; by the connection at hand, which is gone after an error.
+async fn perform(
+    pool: &PgPool,
+    at_hand: &mut Option<PoolConnection<Postgres>>,
+    webhook_delay_ms: i64,
+    batch: &[Waiting],
+) -> sqlx::Result<Vec<Entry>> {
+    let mut connection = match at_hand.take() {
+        Some(connection) => connection,
+        None => pool.acquire().await?,
+    };
     let mut of = Columns::default();
     for Waiting { request, script, .. } in batch {
         of.attempts.push(request.attempt.0);
@@ -204,24 +216,28 @@ async fn perform(pool: &PgPool, webhook_delay_ms: i64, batch: &[Waiting]) -> sql
             }
         }
     }
-    sqlx::query_as("select * from simulator.perform($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)")
-        .bind(&of.attempts)
-        .bind(&of.payments)
-        .bind(&of.orders)
-        .bind(&of.operations)
-        .bind(&of.methods)
-        .bind(&of.amounts)
-        .bind(&of.currencies)
-        .bind(&of.states)
-        .bind(&of.codes)
-        .bind(&of.told_attempts)
-        .bind(&of.told_events)
-        .bind(&of.told_deliveries)
-        .bind(&of.told_states)
-        .bind(&of.told_codes)
-        .bind(&of.told_after)
-        .fetch_all(pool)
-        .await
+    let entries = sqlx::query_as(
+        "select * from simulator.perform($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    )
+    .bind(&of.attempts)
+    .bind(&of.payments)
+    .bind(&of.orders)
+    .bind(&of.operations)
+    .bind(&of.methods)
+    .bind(&of.amounts)
+    .bind(&of.currencies)
+    .bind(&of.states)
+    .bind(&of.codes)
+    .bind(&of.told_attempts)
+    .bind(&of.told_events)
+    .bind(&of.told_deliveries)
+    .bind(&of.told_states)
+    .bind(&of.told_codes)
+    .bind(&of.told_after)
+    .fetch_all(&mut *connection)
+    .await?;
+    *at_hand = Some(connection);
+    Ok(entries)
 }
 
 /// The arguments of the SQL function `simulator.perform`: of each group of arrays the same places belong together.

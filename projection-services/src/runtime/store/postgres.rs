@@ -8,8 +8,10 @@ use crate::runtime::lease::Lease;
 use crate::runtime::projection::{ApplyError, Event, Projection};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
+use parking_lot::Mutex;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, FromRow, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, Executor, FromRow, PgConnection, PgPool, Postgres};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -51,6 +53,8 @@ impl PostgresStore {
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
+            // So there is one plan for each statement, and it need not be made for each batch.
+            ("plan_cache_mode", "force_generic_plan"),
         ])
     }
 }
@@ -102,7 +106,8 @@ impl Store for PostgresStore {
                 .connect_lazy_with(self.options(generation));
             let progress = progress(&mut *pool.acquire().await?, generation).await?;
             let projection = self.projection.clone();
-            Ok(Box::new(PostgresWriter { projection, pool, lease: lease.clone(), progress }) as Box<dyn Writer>)
+            let (lease, at_hand) = (lease.clone(), Mutex::default());
+            Ok(Box::new(PostgresWriter { projection, pool, at_hand, lease, progress }) as Box<dyn Writer>)
         }
         .boxed()
     }
@@ -259,6 +264,8 @@ struct PostgresWriter {
     projection: Arc<dyn PostgresProjection>,
     /// Goes with the writer: generations come and go, and a server takes a hundred connections.
     pool: PgPool,
+    /// The connection of the batch before: a pool sends a round trip after each that it is given back.
+    at_hand: Mutex<Option<PoolConnection<Postgres>>>,
     lease: Lease,
     progress: Progress,
 }
@@ -270,32 +277,13 @@ impl Writer for PostgresWriter {
 
     fn write<'a>(&'a self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            if batch.is_empty() && batch.moves_all() {
-                // One statement is a transaction by itself.
-                return match self.move_all(&mut *self.pool.acquire().await?, batch).await? {
-                    true => Ok(()),
-                    false => Err(StoreError::Fenced),
-                };
-            }
-            let mut view = self.pool.begin().await?;
-            let moved = match batch.moves_all() {
-                true => self.move_all(&mut view, batch).await?,
-                false => self.move_lanes(&mut view, batch).await?,
+            let at_hand = self.at_hand.lock().take();
+            let mut connection = match at_hand {
+                Some(connection) => connection,
+                None => self.pool.acquire().await?,
             };
-            if !moved {
-                view.rollback().await?;
-                return Err(StoreError::Fenced);
-            }
-            if !batch.events.is_empty() {
-                self.projection.apply(&mut view, batch.events).await?;
-            }
-            if !batch.letters.is_empty() {
-                dead_letters::set_aside(&mut *view, &self.lease, batch.letters).await?;
-            }
-            if !batch.settled.is_empty() {
-                dead_letters::settle(&mut *view, &self.lease, batch.settled).await?;
-            }
-            view.commit().await?;
+            self.write_on(&mut connection, batch).await?;
+            *self.at_hand.lock() = Some(connection);
             Ok(())
         }
         .boxed()
@@ -303,6 +291,36 @@ impl Writer for PostgresWriter {
 }
 
 impl PostgresWriter {
+    async fn write_on(&self, connection: &mut PgConnection, batch: &Batch<'_>) -> Result<(), StoreError> {
+        if batch.is_empty() && batch.moves_all() {
+            // One statement is a transaction by itself.
+            return match self.move_all(connection, batch).await? {
+                true => Ok(()),
+                false => Err(StoreError::Fenced),
+            };
+        }
+        let mut view = connection.begin().await?;
+        let moved = match batch.moves_all() {
+            true => self.move_all(&mut view, batch).await?,
+            false => self.move_lanes(&mut view, batch).await?,
+        };
+        if !moved {
+            view.rollback().await?;
+            return Err(StoreError::Fenced);
+        }
+        if !batch.events.is_empty() {
+            self.projection.apply(&mut view, batch.events).await?;
+        }
+        if !batch.letters.is_empty() {
+            dead_letters::set_aside(&mut *view, &self.lease, batch.letters).await?;
+        }
+        if !batch.settled.is_empty() {
+            dead_letters::settle(&mut *view, &self.lease, batch.settled).await?;
+        }
+        view.commit().await?;
+        Ok(())
+    }
+
     /// Moves the generation, and renews the lease: before the rows are written, so that the row stays locked until the commit,
     /// and whoever wants to take the lease waits here. `false`: it is another's.
     async fn move_all(&self, view: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<bool> {
