@@ -20,6 +20,9 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use std::sync::Arc;
 
+/// Of what gives way to everything else.
+const NICE: i32 = 10;
+
 pub const STATUS_EXAMPLES: &str = "Examples:
   kontor projections status
   kontor projections status orders --watch
@@ -123,6 +126,10 @@ pub struct DropOptions {
 }
 
 pub fn projections(task: ProjectionsTask) -> anyhow::Result<Said> {
+    if let ProjectionsTask::Rebuild(_) | ProjectionsTask::Verify(_) | ProjectionsTask::Rollback(_) = task {
+        // What takes its time gives way to the shop on the same machine. Before there are threads, which inherit it.
+        let _ = rustix::process::nice(NICE);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match task {

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use kontor_recommend::Model;
 use kontor_vectors::{Point, Vectors, VectorsError};
 use sqlx::{FromRow, PgConnection, PgPool};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,8 @@ use tracing::{info, warn};
 
 /// "rec" in ASCII: any number that nobody else locks.
 const LOCK: i64 = 0x72_65_63;
+/// How far learning gives way.
+const NICE: i32 = 10;
 /// Points of one request or statement.
 const PORTION: usize = 5_000;
 
@@ -179,9 +183,11 @@ async fn train_in(turn: &mut Turn, vectors: &dyn Vectors) -> Result<ModelVersion
     let lesson = Lesson::read(&mut turn.0).await?.ok_or(TrainError::Nothing)?;
     let (position, erased, documents) = (lesson.position, lesson.erased, lesson.documents as i64);
     let (learnt, bytes) = tokio::task::spawn_blocking(move || {
-        let learnt = lesson.learn(version);
-        let bytes = learnt.model.to_bytes();
-        (learnt, bytes)
+        giving_way(move || {
+            let learnt = lesson.learn(version);
+            let bytes = learnt.model.to_bytes();
+            (learnt, bytes)
+        })
     })
     .await?;
     let Learnt { model, points, public, took } = learnt;
@@ -269,4 +275,13 @@ async fn standing(control: &PgPool) -> sqlx::Result<Standing> {
 async fn is_readable(control: &PgPool, version: i64) -> sqlx::Result<bool> {
     let content = content(control, version).await?;
     Ok(content.is_none_or(|content| Model::from_bytes(&content.model).is_ok()))
+}
+
+/// On a thread that gives way to everything else on the machine.
+fn giving_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = || {
+        let _ = rustix::process::nice(NICE);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -7,8 +7,10 @@ use crate::document::Document;
 use crate::engine::{Batch, Checkpoint, SearchError};
 use parking_lot::{Mutex, RwLock};
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use tantivy::directory::MmapDirectory;
 use tantivy::index::SegmentReader;
 use tantivy::merge_policy::LogMergePolicy;
@@ -29,6 +31,8 @@ const DELETED_RATIO_MAX: f32 = 0.3;
 /// Segments of about the same size before they become one: each is looked at by every search, and there is a commit several
 /// times a second.
 const SEGMENTS_MAX: usize = 6;
+/// How far the writing of an index gives way: it is to be soon up to date, and whoever buys is to be sooner done.
+const NICE: i32 = 10;
 /// Documents of segments that count as of the same size.
 const SMALL_SEGMENT: u32 = 5_000;
 
@@ -157,7 +161,7 @@ impl Collection {
             return Err(fenced());
         }
         let writer = held.as_mut().filter(|writer| writer.fence == batch.fence).ok_or_else(fenced)?;
-        let written = writer.commit(&self.fields, batch);
+        let written = giving_way(|| writer.commit(&self.fields, batch));
         if written.is_err() {
             // Nothing of a batch that failed may come with the next one.
             *held = None;
@@ -202,10 +206,11 @@ impl Collection {
 
     fn writer(&self) -> Result<IndexWriter, SearchError> {
         // One thread: batches are small, and their order in a segment is then that of the batch.
-        let writer = self.index.writer_with_num_threads(1, WRITER_BYTES).map_err(|error| match error {
-            tantivy::TantivyError::LockFailure(..) => SearchError::Busy { collection: self.name.clone() },
-            error => error.into(),
-        })?;
+        let writer =
+            giving_way(|| self.index.writer_with_num_threads(1, WRITER_BYTES)).map_err(|error| match error {
+                tantivy::TantivyError::LockFailure(..) => SearchError::Busy { collection: self.name.clone() },
+                error => error.into(),
+            })?;
         let mut merges = LogMergePolicy::default();
         merges.set_min_num_segments(SEGMENTS_MAX);
         merges.set_min_layer_size(SMALL_SEGMENT);
@@ -230,6 +235,15 @@ impl Writer {
         commit.commit()?;
         Ok(())
     }
+}
+
+/// Runs where it gives way to everything else on the machine, and so do the threads that it starts: they inherit it.
+fn giving_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = || {
+        let _ = rustix::process::nice(NICE);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Sorted, so that they are read in the order in which they are kept.
