@@ -52,8 +52,9 @@ impl<'a> Places<'a> {
 }
 
 impl<'a> Arrays<'a> {
-    /// `None` if an append does not follow on the one before it to the same stream.
-    pub fn of(appends: &'a [Waiting]) -> Option<Self> {
+    /// `None` if an append does not follow on the one before it to the same stream. The log is not asked for events that
+    /// `are_there`.
+    pub fn of(appends: &'a [Waiting], are_there: impl Fn(&StreamId, i64) -> bool) -> Option<Self> {
         let mut arrays = Self::default();
         // Only the first append to a stream meets the version in the log; the others must follow on it within the batch.
         let mut reached = HashMap::new();
@@ -65,7 +66,7 @@ impl<'a> Arrays<'a> {
                 if before.is_some_and(|version| version != expected) {
                     return None;
                 }
-                if before.is_none() && expected > 0 {
+                if before.is_none() && expected > 0 && !are_there(&of_stream.stream, expected) {
                     arrays.present.push(&of_stream.stream, expected);
                 }
                 // Events that are added show by the primary key that they were not there.

@@ -136,8 +136,9 @@ impl Lane {
 
     /// One round trip, one commit. Returns the position before the first event.
     async fn try_append(&mut self, appends: &[Waiting]) -> Result<i64, Failure> {
-        let arrays = Arrays::of(appends).ok_or(Failure::Stale)?;
         let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let are_there = |stream: &StreamId, sequence| self.shared.seen.has(epoch, stream, sequence);
+        let arrays = Arrays::of(appends, are_there).ok_or(Failure::Stale)?;
         let Some(connection) = &mut self.open else {
             return Err(Failure::Broken("not connected".into()));
         };
@@ -165,7 +166,9 @@ impl Lane {
         .bind(JsonArray(&arrays.payloads))
         .bind(JsonArray(&arrays.metadata))
         .fetch_one(connection);
-        in_time(self.give_up_after, call).await.map_err(Failure::of)
+        let head = in_time(self.give_up_after, call).await.map_err(Failure::of)?;
+        self.shared.seen.note(epoch, appends);
+        Ok(head)
     }
 
     /// The versions that the streams of `appends` are at, and the outcomes kept under their keys.

@@ -20,6 +20,7 @@ mod lane;
 pub mod log;
 pub mod log_reader;
 pub mod pages;
+mod seen;
 pub mod snapshot;
 pub mod stream;
 

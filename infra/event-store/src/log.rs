@@ -6,6 +6,7 @@ use crate::feed::{Committed, Feed};
 use crate::key::{self, Key, KeyOutcome};
 use crate::lane::Lane;
 use crate::log_reader::LogReader;
+use crate::seen::Seen;
 use kontor_event_schemas::upcast::Upcasters;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub head: watch::Sender<i64>,
     pub feed: Feed,
     pub counts: LogCounts,
+    pub seen: Seen,
     /// Connections older than this are not read from any more: they are dead, or lead to a server that was replaced.
     pub reads_since: Arc<parking_lot::Mutex<Instant>>,
 }
@@ -90,6 +92,7 @@ impl Log {
             head: watch::Sender::new(head),
             feed: Feed::default(),
             counts: LogCounts::default(),
+            seen: Seen::new(),
             reads_since,
         });
         let mut lanes = JoinSet::new();
