@@ -14,9 +14,22 @@ use tracing::info;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const EXAMPLES: &str = "Examples:
+  kontor-projector                      # keeps all
+  kontor-projector orders customers     # keeps these two
+  kontor-projector migrate              # makes the tables that it needs";
+
 #[derive(Parser)]
-#[command(version, about = "Keeps the read models that queries are answered from.")]
+#[command(
+    version,
+    about = "Keeps the read models that queries are answered from.",
+    args_conflicts_with_subcommands = true,
+    after_help = EXAMPLES
+)]
 struct Arguments {
+    /// The projections to keep; all if none is named
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     /// Settings file (TOML); the environment overrides it
     #[arg(long, global = true, env = "KONTOR_CONFIG")]
     config: Option<PathBuf>,
@@ -26,8 +39,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Apply events to the projections named, or to all
-    Serve { names: Vec<String> },
+    /// Keep the projections named, or all: what is done without a command, too
+    Serve {
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Bring the tables of the read models up to date, and end
     Migrate,
 }
@@ -46,7 +62,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let done = match arguments.command.unwrap_or(Command::Serve { names: Vec::new() }) {
+    let done = match arguments.command.unwrap_or(Command::Serve { names: arguments.names }) {
         Command::Serve { names } => runtime.block_on(serve(&settings, &names)),
         Command::Migrate => match &settings.log.migrator_url {
             None => return refused("log.migrator_url (KONTOR_LOG__MIGRATOR_URL) must be set"),

@@ -1,11 +1,11 @@
 //! Every projection there is: one line each.
 
 pub mod analytics;
+pub mod catalogue;
 pub mod customers;
 pub mod orders;
 pub mod product_cards;
 pub mod product_search;
-pub mod products;
 pub mod recommendations;
 pub mod stock;
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// All projections, in the order in which they are listed.
 pub fn all() -> Vec<Arc<dyn Projection>> {
     vec![
-        Arc::new(products::Products),
+        Arc::new(catalogue::Catalogue),
         Arc::new(orders::Orders),
         Arc::new(product_cards::ProductCards),
         Arc::new(product_search::ProductSearch),
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn projections_are_chosen_by_name() {
         let all = [
-            "products",
+            "catalogue",
             "orders",
             "product-cards",
             "product-search",

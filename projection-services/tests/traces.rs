@@ -11,8 +11,8 @@ mod trade;
 #[path = "projector/views.rs"]
 mod views;
 
+use kontor_projection_services::projections::catalogue::Catalogue;
 use kontor_projection_services::projections::orders::Orders;
-use kontor_projection_services::projections::products::Products;
 use kontor_telemetry::TelemetrySettings;
 use kontor_telemetry::collector::{CollectedSpan, Collector};
 use shop::{Shop, TRACEPARENT};
@@ -28,7 +28,7 @@ async fn an_event_s_trace_goes_on_in_each_projection_that_folds_it() {
 
     // From the log, then from the stream.
     let logged = shop.trade(10).await;
-    let projector = shop.projector_of(vec![Arc::new(Products), Arc::new(Orders)]).await;
+    let projector = shop.projector_of(vec![Arc::new(Catalogue), Arc::new(Orders)]).await;
     shop.until_caught_up().await;
     projector.until_reading().await;
     let streamed = shop.trade(10).await;
@@ -50,7 +50,7 @@ async fn an_event_s_trace_goes_on_in_each_projection_that_folds_it() {
         assert_eq!((span.kind, span.failed), ("consumer", false));
         let subject = span.attribute("messaging.destination.name").expect("a subject");
         let of_orders = subject.starts_with("kontor.v1.order.") || subject.starts_with("kontor.v1.cancellation.");
-        assert_eq!(span.name, if of_orders { "project orders" } else { "project products" });
+        assert_eq!(span.name, if of_orders { "project orders" } else { "project catalogue" });
     }
     let links: usize = spans.iter().filter(|span| span.name == "project batch").map(|span| span.links.len()).sum();
     assert_eq!(links, all.len());

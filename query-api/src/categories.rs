@@ -49,7 +49,7 @@ pub async fn tree(request: HttpRequest, view: View) -> Result<HttpResponse, Prob
 pub async fn find(view: &View) -> Result<(i64, Vec<Category>), Problem> {
     let statement = "select coalesce(c.position, 0) as reached, t.category, t.name, t.slug, t.parent
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join categories t on true
          order by t.name, t.category";
     let read = |rows: &[PgRow]| {
@@ -63,7 +63,7 @@ pub async fn find(view: &View) -> Result<(i64, Vec<Category>), Problem> {
         }
         Ok((rows[0].try_get("reached")?, under(None, &mut below)))
     };
-    view.rows("products", || sqlx::query(statement), read).await
+    view.rows("catalogue", || sqlx::query(statement), read).await
 }
 
 /// Takes the categories under `parent` out of `below`, each with those under it.

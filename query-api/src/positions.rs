@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
     path = "/v1/positions",
     responses((status = 200, body = BTreeMap<String, i64>, headers(("Kontor-Position" = i64))), Refused)
 )]
-/// `{"orders": 17, "products": 17}`: the position of each projection on the replica that is read.
+/// `{"orders": 17, "catalogue": 17}`: the position of each projection on the replica that is read.
 pub async fn all(request: HttpRequest, replica: Data<PgPool>) -> Result<HttpResponse, Problem> {
     Parameters::of(&request, &[])?;
     let positions: BTreeMap<String, i64> = consistency::all(&replica).await?.into_iter().collect();

@@ -19,7 +19,7 @@ use sqlx::PgPool;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-const PROJECTION: &str = "products";
+const PROJECTION: &str = "catalogue";
 const SKUS: &str = "skus";
 const SKUS_MAX: usize = 100;
 

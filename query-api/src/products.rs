@@ -25,7 +25,7 @@ use sqlx::types::Json;
 use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 
-const PROJECTION: &str = "products";
+const PROJECTION: &str = "catalogue";
 
 /// An amount in minor units (pence, cents) of an ISO 4217 currency.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -264,7 +264,7 @@ pub async fn find(
     let statement = format!(
         "select coalesce(c.position, 0) as reached, {IN_LIST}, {IN_DETAIL}
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join products p on p.{column} = $1 and (not p.draft or $2)
          {VARIANTS}"
     );
@@ -277,7 +277,7 @@ pub async fn details(skus: &[String], caller: &Caller, view: &View) -> Result<(i
     let statement = format!(
         "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join (
              select {IN_LIST}, {IN_DETAIL} from products p {VARIANTS}
              where p.sku = any($1) and p.name is not null and (not p.draft or $2)
@@ -297,7 +297,7 @@ pub async fn sold(skus: &[String], caller: &Caller, view: &View) -> Result<(i64,
     let statement = format!(
         "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join (
              select s.sku as sold_as, {IN_LIST} from unnest($1::text[]) as s (sku)
              left join lateral (select product from variants where sku = s.sku order by product limit 1) o on true
@@ -322,7 +322,7 @@ pub async fn sold(skus: &[String], caller: &Caller, view: &View) -> Result<(i64,
 pub async fn available(skus: &[String], view: &View) -> Result<(i64, HashMap<String, i64>), Problem> {
     let statement = "select coalesce(c.position, 0) as reached, p.sku, p.available
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join products p on p.sku = any($1)";
     let read = |rows: &[PgRow]| {
         let mut found = HashMap::with_capacity(rows.len());
@@ -349,7 +349,7 @@ pub async fn in_full(request: HttpRequest, view: View) -> Result<HttpResponse, P
     let statement = format!(
         "select coalesce(c.position, 0) as reached, p.*
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join (
              select {IN_LIST}, {IN_DETAIL} from (
                  select * from products where sku > $1 and name is not null order by sku limit {rows}

@@ -36,7 +36,7 @@ Exit code 0; 1 if something live is neither paused nor kept by a projector.";
 pub const REBUILD_EXAMPLES: &str = "Examples:
   kontor projections rebuild orders
   kontor projections rebuild --all --parallel 2
-  kontor projections rebuild products --until 2026-11-24T12:00:00Z --name noon   # for queries with ?as_of=noon
+  kontor projections rebuild catalogue --until 2026-11-24T12:00:00Z --name noon   # for queries with ?as_of=noon
 
 Queries see the old read model until the new one has all that it has; then, all at once, the new one. The old one is kept for a
 rollback. After Ctrl-C the same command goes on where it was. Nothing but read models is written: no mail is sent again.

@@ -82,22 +82,22 @@ impl Shop {
 #[tokio::test]
 async fn a_read_model_is_built_anew_verified_and_rolled_back() {
     let shop = shop(1_500).await;
-    let (built, code) = shop.json(&["rebuild", "products"]);
+    let (built, code) = shop.json(&["rebuild", "catalogue"]);
     assert_eq!((&built["outcome"], &built["position"], code), (&"shown".into(), &1_500.into(), Some(0)));
     assert_eq!(shop.sql("select count(*) from projections.products").await, "1500");
     // Each product, and its line in the lists.
-    let said = shop.said(&["verify", "products"]);
-    assert_eq!(said, "products: all 3,000 rows are those of the log up to position 1500\n");
+    let said = shop.said(&["verify", "catalogue"]);
+    assert_eq!(said, "catalogue: all 3,000 rows are those of the log up to position 1500\n");
 
-    shop.sql("update products_2.products set name = 'Cup' where sku = 'SKU-7'").await;
-    let (verified, code) = shop.json(&["verify", "products"]);
+    shop.sql("update catalogue_2.products set name = 'Cup' where sku = 'SKU-7'").await;
+    let (verified, code) = shop.json(&["verify", "catalogue"]);
     let difference = serde_json::json!([{"table": "products", "key": "SKU-7", "kind": "differs"}]);
     assert_eq!((&verified["differences"], &verified["rows"], code), (&difference, &3_000.into(), Some(1)));
 
-    let (rolled_back, code) = shop.json(&["rollback", "products"]);
+    let (rolled_back, code) = shop.json(&["rollback", "catalogue"]);
     assert_eq!((&rolled_back["generation"], &rolled_back["position"], code), (&1.into(), &1_500.into(), Some(0)));
-    assert!(shop.said(&["drop", "products", "2"]).contains("products_2 is gone"));
-    let refused = shop.projections(&["drop", "products", "1"]);
+    assert!(shop.said(&["drop", "catalogue", "2"]).contains("catalogue_2 is gone"));
+    let refused = shop.projections(&["drop", "catalogue", "1"]);
     let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && complaint.contains("is what queries see"), "{complaint}");
 }
@@ -113,7 +113,7 @@ async fn the_state_of_all_is_told() {
     shop.json(&["rebuild", "product-search"]);
     let (rolled_back, code) = shop.json(&["rollback", "product-search"]);
     assert_eq!((&rolled_back["generation"], code), (&1.into(), Some(0)));
-    let (named, _) = shop.json(&["rebuild", "products", "--until", "100", "--name", "noon"]);
+    let (named, _) = shop.json(&["rebuild", "catalogue", "--until", "100", "--name", "noon"]);
     assert_eq!((&named["outcome"], &named["position"]), (&"named".into(), &100.into()));
     let (named, _) = shop.json(&["rebuild", "orders", "--until", "2999-01-01T00:00:00Z", "--name", "by-time"]);
     assert_eq!(named["position"], 300, "all was recorded before that time");
@@ -121,17 +121,17 @@ async fn the_state_of_all_is_told() {
     let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && complaint.contains("position 0 is not in the log"), "{complaint}");
     let listed = Command::new(env!("CARGO_BIN_EXE_kontor")).args(["projections", "list"]).output().expect("it runs");
-    assert!(String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.starts_with("products")), "{listed:?}");
+    assert!(String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.starts_with("catalogue")), "{listed:?}");
 
-    let (told, code) = shop.json(&["status", "products"]);
+    let (told, code) = shop.json(&["status", "catalogue"]);
     assert_eq!(code, Some(1), "nobody keeps it");
     let told: Vec<_> =
         told.as_array().expect("a list").iter().map(|told| (&told["state"], &told["lag_events"])).collect();
     assert_eq!(told[1..], [(&"live".into(), &0.into()), (&"named".into(), &200.into())]);
-    assert!(shop.said(&["pause", "products"]).starts_with("products is paused at position 300"));
-    let table = shop.said(&["status", "products"]);
+    assert!(shop.said(&["pause", "catalogue"]).starts_with("catalogue is paused at position 300"));
+    let table = shop.said(&["status", "catalogue"]);
     assert!(table.lines().any(|line| line.contains("live, paused")), "{table}");
-    shop.said(&["resume", "products"]);
+    shop.said(&["resume", "catalogue"]);
     let unknown = shop.projections(&["rebuild", "prodcuts"]);
     let complaint = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(
@@ -169,7 +169,7 @@ fn interrupted(child: Child) -> Output {
 #[tokio::test]
 async fn a_rebuild_that_is_interrupted_is_gone_on_with() {
     let shop = shop(60_000).await;
-    let mut command = shop.command(&["rebuild", "products", "--json"]);
+    let mut command = shop.command(&["rebuild", "catalogue", "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     let begun = Instant::now();
     let position = "select coalesce(max(position), 0) from projections.generations where generation = 2";
@@ -181,8 +181,8 @@ async fn a_rebuild_that_is_interrupted_is_gone_on_with() {
     let told: Value = serde_json::from_slice(&output.stdout).expect("it says how far it is");
     let reached = told["position"].as_i64().expect("a number");
     assert!(told["outcome"] == "interrupted" && reached > 0 && reached < 60_000, "{told}");
-    let (built, _) = shop.json(&["rebuild", "products"]);
+    let (built, _) = shop.json(&["rebuild", "catalogue"]);
     assert_eq!((&built["outcome"], &built["generation"]), (&"shown".into(), &2.into()));
     assert_eq!(built["events"], 60_000 - reached, "it did not begin anew");
-    assert!(shop.said(&["verify", "products"]).contains("all 120,000 rows"));
+    assert!(shop.said(&["verify", "catalogue"]).contains("all 120,000 rows"));
 }

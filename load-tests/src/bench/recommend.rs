@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// The read models that it takes: what is learnt from, and what is shown.
-const ASKED: [&str; 3] = ["products", "product-cards", "recommendations"];
+const ASKED: [&str; 3] = ["catalogue", "product-cards", "recommendations"];
 /// A second, when it is measured how long an answer takes.
 const RATE: u32 = 500;
 const CONNECTIONS: usize = 32;

@@ -195,7 +195,7 @@ async fn watch(options: PgConnectOptions, stop: &AtomicBool) -> anyhow::Result<S
     let mut last_round = false;
     while !last_round {
         last_round = stop.load(Ordering::Relaxed);
-        let sql = "select position from projections.checkpoints where projection = 'products'";
+        let sql = "select position from projections.checkpoints where projection = 'catalogue'";
         let position: Option<i64> = sqlx::query_scalar(sql).fetch_optional(&mut connection).await?;
         if let Some(position) = position
             && seen.last().is_none_or(|(last, _)| position > *last)

@@ -92,9 +92,9 @@ async fn nobody_is_in_the_stores(running: &Running, plaintext: &Plaintext) {
     let places: Vec<&str> = sightings.iter().map(|Sighting { place, .. }| place.as_str()).collect();
     for (begins, contains) in [
         ("primary public.events", ""),
-        ("primary products_1.products", ""),
+        ("primary catalogue_1.products", ""),
         ("replica public.events", ""),
-        ("replica products_1.products", ""),
+        ("replica catalogue_1.products", ""),
         ("message ", ""),
         ("file ", "/postgres/data/base/"),
         ("file ", "/postgres/data/pg_wal/"),

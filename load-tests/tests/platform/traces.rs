@@ -24,14 +24,14 @@ async fn one_trace_runs_from_the_request_to_the_read_model() {
     // 2. Its spans are one tree: request, append, publication, and one projection of the event for each read model.
     let ours = |span: &CollectedSpan| span.trace_id == TRACE;
     let named = |spans: &[CollectedSpan], name: &str| spans.iter().find(|s| ours(s) && s.name == name).cloned();
-    let there = |spans: &[CollectedSpan]| named(spans, "project products").is_some();
+    let there = |spans: &[CollectedSpan]| named(spans, "project catalogue").is_some();
     let spans = collector.wait_until("the projection's span", there, Duration::from_secs(10)).await;
     let span = |name: &str| {
         let names: Vec<_> = spans.iter().filter(|span| ours(span)).map(|span| &span.name).collect();
         named(&spans, name).unwrap_or_else(|| panic!("no span {name} among {names:?}"))
     };
     let (request, append) = (span("POST /v1/products"), span("log append"));
-    let (publish, project) = (span("relay publish"), span("project products"));
+    let (publish, project) = (span("relay publish"), span("project catalogue"));
     assert_eq!(request.parent_span_id, "00f067aa0ba902b7");
     assert_eq!(append.parent_span_id, request.span_id);
     assert_eq!(publish.parent_span_id, request.span_id);

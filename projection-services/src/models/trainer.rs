@@ -263,7 +263,7 @@ async fn standing(control: &PgPool) -> sqlx::Result<Standing> {
              (select coalesce(max(position), 0) from public.log_batches) as head,
              not exists (
                  select from projections.checkpoints p join projections.checkpoints r on r.projection = $1
-                 where p.projection = 'products' and p.position < r.position
+                 where p.projection = 'catalogue' and p.position < r.position
              ) as products_are_there,
              (select count(*) from privacy.subject_keys where erased_at is not null) as erased",
     )

@@ -1,4 +1,4 @@
-//! `products`: each product as customers see it, with its stock. One Postgres row a SKU; beside them the variants, and the
+//! `catalogue`: each product as customers see it, with its stock. One Postgres row a SKU; beside them the variants, and the
 //! tree of categories.
 
 mod categories;
@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use variants::{Prices, VariantChanges, json};
 
-pub struct Products;
+pub struct Catalogue;
 
 /// What a batch changes of one product. `None`: left as it is.
 #[derive(Debug, Default, PartialEq)]
@@ -144,9 +144,9 @@ impl StockChange {
     }
 }
 
-impl Projection for Products {
+impl Projection for Catalogue {
     fn name(&self) -> &'static str {
-        "products"
+        "catalogue"
     }
 
     fn version(&self) -> i32 {
@@ -166,9 +166,9 @@ impl Projection for Products {
     }
 }
 
-impl PostgresProjection for Products {
+impl PostgresProjection for Catalogue {
     fn tables(&self) -> &'static str {
-        include_str!("../../tables/products.sql")
+        include_str!("../../tables/catalogue.sql")
     }
 
     fn apply<'a>(&'a self, view: &'a mut PgConnection, events: &'a [Event]) -> BoxFuture<'a, Result<(), ApplyError>> {

@@ -169,7 +169,7 @@ async fn the_rows_of_the_catalogue_are_the_state_of_its_aggregates() {
         for _ in 0..commands {
             position = shop.append(editor.next()).await;
         }
-        shop.until_at("products", position).await;
+        shop.until_at("catalogue", position).await;
         let (products, categories) = kept(&shop).await;
         assert_eq!(products, editor.products(), "after {position} events");
         let tree = serde_json::to_value(&editor.tree).expect("a state has a JSON form");

@@ -4,8 +4,8 @@ use crate::shop::{PATIENCE, Shop, eventually};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kontor_local::{Role, Tier, TierPlan, ports};
+use kontor_projection_services::projections::catalogue::Catalogue;
 use kontor_projection_services::projections::orders::Orders;
-use kontor_projection_services::projections::products::Products;
 use kontor_projection_services::runtime::store::{Store, StoreOptions};
 use kontor_projection_services::runtime::{ApplyError, Event, PostgresProjection, PostgresStore, Projection};
 use sqlx::PgConnection;
@@ -76,7 +76,7 @@ fn held() -> (Vec<Arc<dyn Projection>>, Arc<Semaphore>, Arc<Semaphore>) {
     let hold = |projection| -> Arc<dyn Projection> {
         Arc::new(Held { projection, written: written.clone(), leave: leave.clone() })
     };
-    (vec![hold(Arc::new(Products)), hold(Arc::new(Orders))], written, leave)
+    (vec![hold(Arc::new(Catalogue)), hold(Arc::new(Orders))], written, leave)
 }
 
 /// Step 1: a batch has written its rows. Step 2: its connection dies before the commit. Step 3: neither rows nor checkpoint
@@ -94,10 +94,10 @@ async fn a_batch_that_dies_half_way_leaves_nothing() {
     leave.add_permits(2);
 
     eventually("both have noticed", async || {
-        ["products", "orders"].iter().all(|name| projector.of("kontor_projection_errors_total", name) >= 1.0)
+        ["catalogue", "orders"].iter().all(|name| projector.of("kontor_projection_errors_total", name) >= 1.0)
     })
     .await;
-    assert_eq!((shop.position("products").await, shop.position("orders").await), (0, 0));
+    assert_eq!((shop.position("catalogue").await, shop.position("orders").await), (0, 0));
     let rows: i64 = sqlx::query_scalar(
         "select (select count(*) from projections.products) + (select count(*) from projections.orders)",
     )
@@ -165,7 +165,7 @@ async fn of_two_projectors_one_works_and_the_other_takes_over_at_once() {
         shop.publish(positions).await;
     }
     shop.until_caught_up().await;
-    for projection in ["products", "orders"] {
+    for projection in ["catalogue", "orders"] {
         assert_eq!(total("kontor_projection_active", projection), 1.0, "one keeps {projection}, the other stands by");
         let applied = total("kontor_projection_events_total", projection);
         assert_eq!(applied, shop.head().await as f64, "each event was applied by one of them");
@@ -175,7 +175,7 @@ async fn of_two_projectors_one_works_and_the_other_takes_over_at_once() {
     one.stop().await;
     let stopped = Instant::now();
     eventually("it has taken over", async || {
-        ["products", "orders"].iter().all(|name| other.of("kontor_projection_active", name) == 1.0)
+        ["catalogue", "orders"].iter().all(|name| other.of("kontor_projection_active", name) == 1.0)
     })
     .await;
     assert!(stopped.elapsed() < Duration::from_millis(1_500), "not before the lease of 2 s ran out: {stopped:?}");
@@ -235,7 +235,7 @@ async fn a_process_that_was_paused_and_replaced_writes_nothing() {
     let positions = shop.trade(50).await;
     shop.publish(positions).await;
     shop.until_caught_up().await;
-    for projection in ["products", "orders"] {
+    for projection in ["catalogue", "orders"] {
         assert_eq!(second.of("kontor_projection_active", projection), 1.0);
     }
     assert_eq!(shop.sql(fences).await, of_second, "nobody has taken the leases back");

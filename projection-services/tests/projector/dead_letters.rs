@@ -35,7 +35,7 @@ async fn an_event_that_cannot_be_read_stops_only_its_aggregate() {
     let (first, second) = (poison(&mut shop).await, poison(&mut shop).await);
     shop.trade(40).await;
     let third = poison(&mut shop).await;
-    for projection in ["orders", "products"] {
+    for projection in ["orders", "catalogue"] {
         shop.until_at(projection, shop.head().await).await;
     }
     let letters = letters(&shop).await;
@@ -45,7 +45,7 @@ async fn an_event_that_cannot_be_read_stops_only_its_aggregate() {
     assert!(letters[0].error.as_deref().is_some_and(|error| error.contains("payload")), "{letters:?}");
     eventually("they are counted", async || projector.of("kontor_projection_dead_letters", "orders") == 3.0).await;
     assert!(projector.of("kontor_projection_dead_letter_seconds", "orders") > 0.0);
-    assert_eq!(projector.of("kontor_projection_dead_letters", "products"), 0.0);
+    assert_eq!(projector.of("kontor_projection_dead_letters", "catalogue"), 0.0);
     eventually("it is ready", async || projector.health.is_ready()).await;
     let event = dead_letters::show(&shop.means(), &letters[0]).await.expect("the log has it");
     assert_eq!((event.position, event.event_type.as_str()), (first, "Placed"));

@@ -16,7 +16,7 @@ async fn a_projection_that_is_paused_stays_where_it_is() {
     let (means, kept) = (shop.means(), shop.kept(Arc::new(Orders)));
     let at = pause(&means, &kept, true).await.expect("it is live").position;
     shop.trade(50).await;
-    shop.until_at("products", shop.head().await).await;
+    shop.until_at("catalogue", shop.head().await).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await; // The watcher has looked.
     assert_eq!(shop.position("orders").await, at);
     assert_eq!(projector.of("kontor_projection_active", "orders"), 0.0);

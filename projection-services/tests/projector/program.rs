@@ -20,7 +20,7 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
         (
             &["serve", "oders"],
             vec![url],
-            "kontor-projector: there is no projection \"oders\", only products, orders, product-cards, product-search, \
+            "kontor-projector: there is no projection \"oders\", only catalogue, orders, product-cards, product-search, \
              stock, customers, analytics, recommendations",
         ),
         (

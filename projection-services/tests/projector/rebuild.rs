@@ -85,7 +85,7 @@ async fn a_rebuild_under_load_is_not_noticed() {
         let states: Vec<_> = there.iter().map(|generation| (generation.generation, generation.state)).collect();
         assert_eq!(states, [(4, State::Retired), (5, State::Live)], "one is kept for a rollback");
     }
-    assert_eq!(shop.sql("select count(*) from pg_namespace where nspname ~ '^(orders|products)_'").await, "4");
+    assert_eq!(shop.sql("select count(*) from pg_namespace where nspname ~ '^(catalogue|orders)_'").await, "4");
     eventually("the projector is ready", async || projector.health.is_ready()).await;
     projector.stop().await;
 }

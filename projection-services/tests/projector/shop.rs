@@ -218,7 +218,7 @@ impl Shop {
     pub async fn until_caught_up(&self) {
         let head = self.head().await;
         let kept = self.sql("select projection from projections.checkpoints").await;
-        for projection in ["products", "orders"].into_iter().chain(kept.lines()) {
+        for projection in ["catalogue", "orders"].into_iter().chain(kept.lines()) {
             self.until_at(projection, head).await;
         }
         crate::views::assert_equal_to_a_fresh_fold(self).await;

@@ -15,7 +15,7 @@ async fn events_of_the_stream_become_rows() {
     shop.publish(positions.clone()).await;
     shop.until_caught_up().await;
     eventually("it is ready", async || projector.health.is_ready()).await;
-    for projection in ["products", "orders"] {
+    for projection in ["catalogue", "orders"] {
         assert_eq!(projector.of("kontor_projection_position", projection), positions.len() as f64);
         assert_eq!(projector.of("kontor_projection_events_total", projection), positions.len() as f64);
         assert_eq!(projector.of("kontor_projection_lag_events", projection), 0.0);
@@ -66,7 +66,7 @@ async fn one_event_is_visible_at_once() {
         let positions = shop.trade(1).await;
         let published = Instant::now();
         shop.publish(positions).await;
-        shop.until_at("products", shop.head().await).await;
+        shop.until_at("catalogue", shop.head().await).await;
         best = best.min(published.elapsed());
     }
     // No timer is on the way: the log would have been asked only after 200 ms.
@@ -104,7 +104,7 @@ async fn messages_lost_doubled_and_out_of_order_have_the_effect_of_the_log() {
     shop.until_caught_up().await;
     assert!(projector.metric("kontor_source_holes_total") > 0.0);
     assert!(projector.metric("kontor_source_repeated_events_total") > 0.0);
-    for projection in ["products", "orders"] {
+    for projection in ["catalogue", "orders"] {
         // Each event once, whatever the stream did.
         assert_eq!(projector.of("kontor_projection_events_total", projection), shop.head().await as f64);
     }

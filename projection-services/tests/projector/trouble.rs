@@ -12,12 +12,12 @@ async fn a_read_model_of_a_log_that_lost_commits_is_not_continued() {
     shop.until_caught_up().await;
     projector.stop().await;
 
-    shop.sql("update projections.generations set event_id = gen_random_uuid() where projection = 'products'").await;
+    shop.sql("update projections.generations set event_id = gen_random_uuid() where projection = 'catalogue'").await;
     shop.sql("update projections.generations set position = position + 5 where projection = 'orders'").await;
     let projector = shop.projector().await;
     projector
         .until_reported(&format!(
-            "projection products: not ok for 0 s: stopped: event {head} of the log (epoch 1) is not"
+            "projection catalogue: not ok for 0 s: stopped: event {head} of the log (epoch 1) is not"
         ))
         .await;
     projector
@@ -29,7 +29,7 @@ async fn a_read_model_of_a_log_that_lost_commits_is_not_continued() {
     assert!(projector.health.report().contains("rebuild"), "{}", projector.health.report());
     shop.trade(40).await;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    assert_eq!(shop.position("products").await, head);
+    assert_eq!(shop.position("catalogue").await, head);
     projector.stop().await;
 }
 
@@ -69,7 +69,7 @@ async fn a_passing_error_is_retried_until_it_has_passed() {
     projector
         .until_reported("projection orders: not ok for 0 s: error returned from database: permission denied")
         .await;
-    shop.until_at("products", shop.head().await).await;
+    shop.until_at("catalogue", shop.head().await).await;
     shop.sql("grant insert, update on orders_1.orders, orders_1.cancellations to kontor_projector").await;
     shop.until_caught_up().await;
     eventually("it is ready again", async || projector.health.is_ready()).await;

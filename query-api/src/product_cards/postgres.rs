@@ -17,7 +17,7 @@ pub async fn find(replica: &PgPool, by_slug: bool, names: &[&str]) -> sqlx::Resu
     let statement = format!(
         "select coalesce(c.position, 0) as reached, k.*
          from (select 1) as always
-         left join checkpoints c on c.projection = 'products'
+         left join checkpoints c on c.projection = 'catalogue'
          left join (
              select a.n, asked.sku, p.sku as product, p.name, p.slug, p.withdrawn, p.draft, p.prices, p.media,
                  p.categories, p.variants as variant_count, v.options, v.prices as own_prices,

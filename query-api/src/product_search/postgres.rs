@@ -8,7 +8,7 @@ use kontor_search::{Answer, Hit, Order, Query};
 use sqlx::types::Json;
 use sqlx::{PgPool, Row};
 
-pub const PROJECTION: &str = "products";
+pub const PROJECTION: &str = "catalogue";
 
 /// The position of the catalogue, and a page of what is found in it, without facets and highlights. Prices are those of
 /// products, whatever their variants cost; what sells best is not known.

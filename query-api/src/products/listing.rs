@@ -225,7 +225,7 @@ impl Wanted {
         format!(
             "{with} select coalesce(c.position, 0) as reached, {is_there} as is_there, p.*
              from (select 1) as always
-             left join checkpoints c on c.projection = 'products'
+             left join checkpoints c on c.projection = 'catalogue'
              left join ({listed}) p on true
              order by p.key {direction}, p.sku {direction}"
         )

@@ -8,7 +8,7 @@ use cqrs_es::Aggregate;
 use kontor_domain::category::CategoryTree;
 use kontor_domain::stock::Stock;
 use kontor_domain::{CategoryTreeId, Sku, product};
-use kontor_projection_services::projections::products::past::{self, ProductRow, VariantRow};
+use kontor_projection_services::projections::catalogue::past::{self, ProductRow, VariantRow};
 use kontor_projection_services::runtime::Event;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};

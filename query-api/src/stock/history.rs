@@ -14,7 +14,7 @@ use cqrs_es::Aggregate;
 use kontor_domain::Sku;
 use kontor_domain::stock::Stock;
 use kontor_event_schemas::{Fact, RecordedEvent, subject};
-use kontor_projection_services::projections::products::past;
+use kontor_projection_services::projections::catalogue::past;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

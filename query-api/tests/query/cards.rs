@@ -57,7 +57,7 @@ impl Shop {
     async fn until_visible(&self) {
         eventually("all is visible, in Redis and in Postgres", async || {
             let positions = self.api.ok("/v1/positions").await.body;
-            let are_there = ["products", "stock", "product-cards"].iter().all(|name| positions[name] == self.head);
+            let are_there = ["catalogue", "stock", "product-cards"].iter().all(|name| positions[name] == self.head);
             are_there && self.is_in_redis().await
         })
         .await;

@@ -26,7 +26,7 @@ fn skus(page: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_product_is_answered_in_full_by_sku_and_by_slug() {
     let api = Api::start().await;
-    api.write(&(checkpoint("products", 21) + SHIRT)).await;
+    api.write(&(checkpoint("catalogue", 21) + SHIRT)).await;
     let answer = api.ok("/v1/products/SHIRT").await;
     let gbp = |amount_minor: i64| json!({"amount_minor": amount_minor, "currency": "GBP"});
     let eur = json!({"amount_minor": 1800, "currency": "EUR"});
@@ -62,7 +62,7 @@ async fn the_stock_of_a_product_is_that_of_its_variants() {
             values ('HAT', 'Hat', 6, 5, 1, 8);
         update projections.products set categories = '{shirts}' where sku in ('CUP', 'HAT');
         insert into projections.variants (sku, product, options) values ('HAT-L', 'HAT', '{\"size\": \"L\"}');";
-    api.write(&(checkpoint("products", 21) + SHIRT + TREE + others + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 21) + SHIRT + TREE + others + RELIST)).await;
     for path in ["/v1/products", "/v1/products?category=clothes", "/v1/catalogue"] {
         let body = api.ok(path).await.body;
         let told = |item: &Value| (item["sku"].clone(), item["on_hand"].clone(), item["available"].clone());
@@ -77,7 +77,7 @@ async fn the_stock_of_a_product_is_that_of_its_variants() {
 async fn drafts_are_for_those_who_edit_the_catalogue() {
     let api = Api::start().await;
     let in_category = "update projections.products set categories = '{hats}' where sku = 'DRAFT';";
-    api.write(&(checkpoint("products", 21) + SHIRT + DRAFT + TREE + in_category + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 21) + SHIRT + DRAFT + TREE + in_category + RELIST)).await;
     for path in ["/v1/products/DRAFT", "/v1/products/by-slug/idea"] {
         assert_eq!(api.ok(path).await.body["status"], "draft");
         assert_eq!(api.get_as_guest(path).await.status, 404, "{path}");
@@ -95,7 +95,7 @@ async fn why_a_product_was_withdrawn_is_for_those_who_edit_the_catalogue() {
     let api = Api::start().await;
     let withdrawn = "insert into projections.products (sku, name, withdrawn, withdrawal_reason, product_position)
         values ('OLD', 'Old', true, 'the supplier is bankrupt', 9);";
-    api.write(&(checkpoint("products", 21) + withdrawn)).await;
+    api.write(&(checkpoint("catalogue", 21) + withdrawn)).await;
     let shown = api.ok("/v1/products/OLD").await.body;
     assert_eq!(
         (&shown["status"], &shown["withdrawal_reason"]),
@@ -114,7 +114,7 @@ async fn products_of_a_category_and_those_below_it_are_listed_page_by_page() {
                 case when n > 41 then '{}' when n = 1 then '{clothes,shirts}' when n % 2 = 0 then '{hats}' else '{shirts}' end
                     ::text[]
             from generate_series(1, 45) n;";
-    api.write(&(checkpoint("products", 45) + insert + TREE + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 45) + insert + TREE + RELIST)).await;
     let (mut found, mut path) = (Vec::new(), "/v1/products?category=clothes&limit=20".to_owned());
     loop {
         let answer = api.ok(&path).await;
@@ -135,7 +135,7 @@ async fn products_of_a_category_and_those_below_it_are_listed_page_by_page() {
 async fn the_categories_are_answered_as_a_tree() {
     let api = Api::start().await;
     assert_eq!(api.ok("/v1/categories").await.body, json!({"position": 0, "categories": []}));
-    api.write(&(checkpoint("products", 21) + TREE)).await;
+    api.write(&(checkpoint("catalogue", 21) + TREE)).await;
     let leaf = |id: &str, name: &str| json!({"category": id, "name": name, "slug": id, "categories": []});
     let clothes = json!({
         "category": "clothes", "name": "Clothes", "slug": "clothes",

@@ -11,13 +11,13 @@ const MUG: &str = "insert into projections.products (sku, name, product_position
 #[tokio::test]
 async fn a_query_waits_for_the_position_that_is_asked_for() {
     let api = Api::start_with(|settings| settings.query.wait_max_ms = 30_000).await;
-    api.write(&checkpoint("products", 8)).await;
+    api.write(&checkpoint("catalogue", 8)).await;
     let asked = [("Kontor-Min-Position", "10")];
     let (answer, ()) = tokio::join!(api.get_with("/v1/products/85048", &asked), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        api.write_now(&checkpoint("products", 9)).await;
+        api.write_now(&checkpoint("catalogue", 9)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        api.write_now(&format!("begin; {} {MUG} commit;", checkpoint("products", 10))).await;
+        api.write_now(&format!("begin; {} {MUG} commit;", checkpoint("catalogue", 10))).await;
     });
     assert_eq!((answer.status, answer.position()), (200, 10), "{answer:?}");
     assert_eq!(answer.body["name"], "MUG");
@@ -32,10 +32,10 @@ async fn a_query_waits_for_the_position_that_is_asked_for() {
 #[tokio::test]
 async fn a_position_that_is_not_reached_in_time_is_a_problem() {
     let api = Api::start_with(|settings| settings.query.wait_max_ms = 150).await;
-    api.write(&(checkpoint("products", 8) + &checkpoint("orders", 9) + MUG)).await;
+    api.write(&(checkpoint("catalogue", 8) + &checkpoint("orders", 9) + MUG)).await;
     for (path, projection, reached) in [
-        ("/v1/products/85048", "products", 8),
-        ("/v1/products", "products", 8),
+        ("/v1/products/85048", "catalogue", 8),
+        ("/v1/products", "catalogue", 8),
         ("/v1/orders/01890a5d-ac96-774b-bcce-b302099a8057", "orders", 9),
         ("/v1/orders?customer_id=1", "orders", 9),
         ("/v1/reports/sales?by=country", "orders", 9),
@@ -61,7 +61,7 @@ async fn a_position_that_is_not_reached_in_time_is_a_problem() {
 #[tokio::test]
 async fn nobody_asks_the_replica_while_nobody_waits() {
     let api = Api::start_with(|settings| settings.query.wait_max_ms = 30_000).await;
-    api.write(&checkpoint("products", 8)).await;
+    api.write(&checkpoint("catalogue", 8)).await;
     let looks = "select calls from (select sum(xact_commit + xact_rollback) as calls from pg_stat_database) s";
     let count =
         async || -> i64 { api.servers.replica().sql(looks).await.expect("it answers").parse().expect("a number") };
@@ -84,7 +84,7 @@ async fn nobody_asks_the_replica_while_nobody_waits() {
 async fn positions_are_those_of_the_replica() {
     let api = Api::start().await;
     let all = [
-        ("products", 8),
+        ("catalogue", 8),
         ("orders", 9),
         ("product-cards", 10),
         ("product-search", 13),

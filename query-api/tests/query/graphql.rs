@@ -19,7 +19,7 @@ const SHOP: &str = r#"
 async fn shop() -> Api {
     let api = Api::start().await;
     let orders = order(MINE, "13085", "2011-01-01T00:00:00Z", 695, 7) + &checkpoint("orders", 60);
-    api.write(&(checkpoint("products", 50) + SHOP + RELIST + &orders)).await;
+    api.write(&(checkpoint("catalogue", 50) + SHOP + RELIST + &orders)).await;
     api
 }
 
@@ -133,7 +133,7 @@ async fn what_is_too_deep_or_too_costly_is_refused_before_it_is_run() {
 #[tokio::test]
 async fn many_rows_are_asked_for_together() {
     let api = Api::start_with(|settings| settings.replica.connections_max = 2).await;
-    api.write(&(checkpoint("products", 50) + SHOP + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 50) + SHOP + RELIST)).await;
     let scans = async || -> i64 {
         tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
         let sum = "select coalesce(idx_scan, 0) + coalesce(seq_scan, 0) from pg_stat_all_tables
@@ -154,7 +154,7 @@ async fn many_rows_are_asked_for_together() {
 #[tokio::test]
 async fn a_query_is_sent_in_a_body_and_waits_for_a_position() {
     let api = Api::start_with(|settings| settings.query.wait_max_ms = 150).await;
-    api.write(&(checkpoint("products", 50) + SHOP + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 50) + SHOP + RELIST)).await;
     let post = async |body: Value, min: &str| {
         let request = api.client.post(format!("{}/v1/graphql", api.base)).header("Kontor-Min-Position", min);
         let answer = request.body(body.to_string()).send().await.expect("an answer");

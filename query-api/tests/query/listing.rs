@@ -24,7 +24,7 @@ fn skus(page: &Value) -> String {
 
 async fn shop() -> Api {
     let api = Api::start().await;
-    api.write(&(checkpoint("products", 50) + SHOP + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 50) + SHOP + RELIST)).await;
     api
 }
 
@@ -106,12 +106,12 @@ async fn a_page_costs_what_is_on_it_wherever_it_is() {
             from generate_series(1, 100000) n;
         insert into projections.product_attributes
             select 'colour:' || n % 10, 'SKU-' || lpad(n::text, 6, '0') from generate_series(1, 100000) n;";
-    api.write(&(checkpoint("products", 100_000) + many + RELIST + "analyze;")).await;
+    api.write(&(checkpoint("catalogue", 100_000) + many + RELIST + "analyze;")).await;
     // A connection says what it has done when it is idle for a moment.
     let touched = async || -> i64 {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let sum = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_all_tables
-                   where schemaname = 'products_1'";
+                   where schemaname = 'catalogue_1'";
         api.servers.replica().sql(sum).await.expect("it answers").parse().expect("a number")
     };
     for query in [

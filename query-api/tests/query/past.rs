@@ -195,17 +195,17 @@ async fn a_generation_that_is_kept_is_asked_for_by_its_name() {
     assert_eq!((unknown.status, unknown.problem(), &unknown.body["known"]), (404, "unknown-generation", &json!([])));
     // As a rebuild with a name leaves it.
     api.write(
-        "create schema products_7; grant usage on schema products_7 to kontor_query;
-         create table products_7.products (like products_1.products including all);
-         create table products_7.variants (like products_1.variants including all);
-         create table products_7.listed (like products_1.listed including all);
-         insert into products_7.products (sku, name, product_position) values ('CUP', 'Cup', 1);
-         insert into products_7.listed values ('', 'CUP', 'cup', 1);
+        "create schema catalogue_7; grant usage on schema catalogue_7 to kontor_query;
+         create table catalogue_7.products (like catalogue_1.products including all);
+         create table catalogue_7.variants (like catalogue_1.variants including all);
+         create table catalogue_7.listed (like catalogue_1.listed including all);
+         insert into catalogue_7.products (sku, name, product_position) values ('CUP', 'Cup', 1);
+         insert into catalogue_7.listed values ('', 'CUP', 'cup', 1);
          insert into projections.generations (projection, generation, version, store, state, automatic, name, position, event_id)
-             values ('products', 7, 2, 'postgres', 'named', false, 'june', 1, gen_random_uuid());
-         create view products_7.checkpoints as
-             select projection, position from projections.generations where projection = 'products' and generation = 7;
-         grant select on all tables in schema products_7 to kontor_query;",
+             values ('catalogue', 7, 2, 'postgres', 'named', false, 'june', 1, gen_random_uuid());
+         create view catalogue_7.checkpoints as
+             select projection, position from projections.generations where projection = 'catalogue' and generation = 7;
+         grant select on all tables in schema catalogue_7 to kontor_query;",
     )
     .await;
     trade.record(("product", "MUG"), &json!({"Described": {"name": "Big mug", "description": null}}), "ada").await;

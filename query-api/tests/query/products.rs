@@ -11,7 +11,7 @@ const MUG: &str = "insert into projections.products (sku, name, description, pri
 #[tokio::test]
 async fn a_product_is_answered_with_its_stock_and_its_position() {
     let api = Api::start().await;
-    api.write(&(checkpoint("products", 21) + MUG)).await;
+    api.write(&(checkpoint("catalogue", 21) + MUG)).await;
     let answer = api.ok("/v1/products/85048").await;
     let mug = json!({
         "sku": "85048", "name": "MUG", "description": "A white mug", "price": {"amount_minor": 695, "currency": "GBP"},
@@ -26,7 +26,7 @@ async fn a_product_is_answered_with_its_stock_and_its_position() {
 #[tokio::test]
 async fn a_product_that_is_known_already_is_not_sent_again() {
     let api = Api::start().await;
-    api.write(&(checkpoint("products", 21) + MUG)).await;
+    api.write(&(checkpoint("catalogue", 21) + MUG)).await;
     for known in ["W/\"17\"", "\"17\"", "W/\"3\", W/\"17\"", "*"] {
         let answer = api.get_with("/v1/products/85048", &[("If-None-Match", known)]).await;
         assert_eq!((answer.status, answer.position()), (304, 21), "{known}: {answer:?}");
@@ -37,7 +37,7 @@ async fn a_product_that_is_known_already_is_not_sent_again() {
     }
     api.write(&format!(
         "{} update projections.products set on_hand = 11, stock_position = 22",
-        checkpoint("products", 22)
+        checkpoint("catalogue", 22)
     ))
     .await;
     let answer = api.get_with("/v1/products/85048", &[("If-None-Match", "W/\"17\"")]).await;
@@ -48,7 +48,7 @@ async fn a_product_that_is_known_already_is_not_sent_again() {
 async fn what_is_not_registered_is_no_product_even_if_it_has_stock() {
     let api = Api::start().await;
     let stock = "insert into projections.products (sku, on_hand, available, stock_position) values ('GHOST', 1, 1, 5);";
-    api.write(&(checkpoint("products", 21) + MUG + stock + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 21) + MUG + stock + RELIST)).await;
     for sku in ["GHOST", "NOTHING"] {
         let answer = api.get(&format!("/v1/products/{sku}")).await;
         assert_eq!((answer.status, answer.problem(), answer.position()), (404, "unknown-product", 21));
@@ -63,7 +63,7 @@ async fn products_are_listed_page_by_page() {
     let api = Api::start().await;
     let insert = "insert into projections.products (sku, name, product_position)
         select 'SKU-' || lpad(n::text, 3, '0'), 'MUG no. ' || n, n from generate_series(1, 45) n;";
-    api.write(&(checkpoint("products", 45) + insert + RELIST)).await;
+    api.write(&(checkpoint("catalogue", 45) + insert + RELIST)).await;
     let (mut skus, mut path, mut pages) = (Vec::new(), "/v1/products?limit=20".to_owned(), Vec::new());
     loop {
         let answer = api.ok(&path).await;

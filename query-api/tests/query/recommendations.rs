@@ -5,7 +5,7 @@ use kontor_event_store::{Append, Key, Log, LogSettings, NewEvent, StreamAppend, 
 use kontor_identity::Role as Caller;
 use kontor_local::{Need, Role};
 use kontor_privacy::{Keyring, MasterKey, PrivacySettings};
-use kontor_projection_services::projections::{products::Products, recommendations::Recommendations};
+use kontor_projection_services::projections::{catalogue::Catalogue, recommendations::Recommendations};
 use kontor_projection_services::runtime::Projection;
 use kontor_projection_services::{Projector, ProjectorSettings};
 use kontor_query_api::QuerySettings;
@@ -51,7 +51,7 @@ impl Shop {
         projector.recommendations.look_interval_ms = 50;
         let options: PgConnectOptions = api.servers.postgres().url(Role::Command).parse().expect("a URL");
         let log = Log::open(options, LogSettings::default(), Default::default()).await.expect("it opens");
-        let kept: Vec<Arc<dyn Projection>> = vec![Arc::new(Products), Arc::new(Recommendations)];
+        let kept: Vec<Arc<dyn Projection>> = vec![Arc::new(Catalogue), Arc::new(Recommendations)];
         let mut filling = Filling { log: &log, versions: HashMap::new(), head: 0 };
         filling.two_tastes().await;
         let Filling { versions, head, .. } = filling;

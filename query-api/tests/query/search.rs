@@ -52,7 +52,7 @@ impl Shop {
     async fn until_visible(&self) {
         eventually("all is visible, in the index and in Postgres", async || {
             let positions = self.api.ok("/v1/positions").await.body;
-            let are_there = ["products", "product-search"].iter().all(|name| positions[name] == self.recorder.head);
+            let are_there = ["catalogue", "product-search"].iter().all(|name| positions[name] == self.recorder.head);
             are_there && self.api.ok("/v1/product-search").await.body["degraded"] == false
         })
         .await;

@@ -5,7 +5,7 @@ use kontor_domain::personal::Personal;
 use kontor_event_schemas::{Fact, subject};
 use kontor_local::Role;
 use kontor_privacy::{Keyring, MasterKey, PrivacySettings};
-use kontor_projection_services::projections::{analytics::Analytics, orders::Orders, products::Products};
+use kontor_projection_services::projections::{analytics::Analytics, catalogue::Catalogue, orders::Orders};
 use kontor_projection_services::runtime::{Event, PostgresProjection};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgPool};
@@ -93,8 +93,8 @@ impl<'a> Trade<'a> {
         let fact = Fact::decode(aggregate_type, id, event.to_string().as_bytes()).expect("an event");
         let events = [Event { position: self.position, fact }];
         let mut writing = self.primary.begin().await.expect("it begins");
-        writing.execute("set local search_path = products_1").await.expect("it is there");
-        Products.apply(&mut writing, &events).await.expect("it is folded");
+        writing.execute("set local search_path = catalogue_1").await.expect("it is there");
+        Catalogue.apply(&mut writing, &events).await.expect("it is folded");
         writing.execute("set local search_path = orders_1").await.expect("it is there");
         Orders.apply(&mut writing, &events).await.expect("it is folded");
         sqlx::query(

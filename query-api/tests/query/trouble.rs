@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[tokio::test]
 async fn a_replica_that_is_away_is_told_from_what_is_not_there() {
     let api = Api::start_with(|settings| settings.replica.statement_timeout_ms = 1_000).await;
-    api.write(&checkpoint("products", 8)).await;
+    api.write(&checkpoint("catalogue", 8)).await;
     eventually("it is ready", async || api.health.is_ready()).await;
     assert_eq!(api.get("/v1/products/NOTHING").await.status, 404);
 
@@ -33,7 +33,7 @@ async fn a_replica_that_is_away_is_told_from_what_is_not_there() {
 #[tokio::test]
 async fn a_query_that_takes_too_long_is_given_up() {
     let api = Api::start_with(|settings| settings.replica.statement_timeout_ms = 300).await;
-    api.write(&checkpoint("products", 8)).await;
+    api.write(&checkpoint("catalogue", 8)).await;
     let (lock, ()) = tokio::join!(
         // The switch of the log file makes sure that the replica hears of the lock.
         api.servers.postgres().sql(

@@ -1,6 +1,6 @@
 //! What is known of a product, and the document that follows from it.
 
-use crate::projections::products::ATTRIBUTE_CHARACTERS_MAX;
+use crate::projections::catalogue::ATTRIBUTE_CHARACTERS_MAX;
 use kontor_domain::product::{Attributes, Medium, Options, ProductEvent};
 use kontor_domain::stock::StockEvent;
 use kontor_domain::text::{Description, Name};
