@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 const BATCH_EVENTS_MAX: i64 = 1_000;
 /// Batches that are sent before the first of them is acknowledged: JetStream syncs one while it takes in the next.
 const UNDER_WAY_MAX: usize = 3;
-/// A batch of so many events, if it is not full, is followed by the next one no sooner than [`GATHERING`] after it was sent:
+/// A batch of so many events that is not half full is followed by the next one no sooner than [`GATHERING`] after it was sent:
 /// JetStream stages every batch in files of its own, which costs the same whatever is in it.
 const BUSY_FROM: usize = 32;
 const GATHERING: Duration = Duration::from_millis(20);
@@ -175,7 +175,7 @@ impl Relay {
             if under_way.len() < UNDER_WAY_MAX && Instant::now() >= next_at {
                 let events = self.log.read(sent.position, self.settings.batch_events_max).await?;
                 if !events.is_empty() {
-                    if events.len() >= BUSY_FROM && (events.len() as i64) < self.settings.batch_events_max {
+                    if events.len() >= BUSY_FROM && (events.len() as i64) < self.settings.batch_events_max / 2 {
                         next_at = Instant::now() + GATHERING;
                     }
                     let batch = publisher.send(&events, sent, epoch).await?;
