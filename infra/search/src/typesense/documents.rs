@@ -1,10 +1,12 @@
 //! How a product is kept in Typesense.
 
+use crate::analysis;
 use crate::document::Document;
 use crate::engine::SearchError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use typesense::models::{CollectionSchema, Field};
 
 /// Between the id and the name of a category, and the name and the value of an attribute. It is indexed as a word of its own,
@@ -29,6 +31,7 @@ pub fn schema<'a>(collection: &'a str, synonyms: &str) -> CollectionSchema<'a> {
     let pairs = |name: &str| Field { symbols_to_index: Some(vec!["=".to_owned()]), ..facet(name, "string[]") };
     let fields = vec![
         text("title", "string"),
+        Field { optional: Some(true), ..field("words", "string[]") },
         text("labels", "string[]"),
         text("description", "string"),
         Field { optional: Some(true), ..field("skus", "string[]") },
@@ -70,9 +73,10 @@ pub fn written(document: &Document) -> Value {
     let mut kept = json!({
         "id": document.product,
         "title": document.title,
+        "words": words_of(&document.title),
         "description": document.description.as_deref().unwrap_or_default(),
         "labels": labels.collect::<Vec<_>>(),
-        "skus": document.skus,
+        "skus": document.skus.iter().flat_map(|sku| [sku.clone(), apart(sku)]).collect::<Vec<_>>(),
         "category_ids": document.categories.iter().map(|category| &category.id).collect::<Vec<_>>(),
         "categories": categories.collect::<Vec<_>>(),
         "attributes": attributes.collect::<Vec<_>>(),
@@ -89,6 +93,22 @@ pub fn written(document: &Document) -> Value {
     let rest = Document { card: String::new(), ..document.clone() };
     fields.insert("document".to_owned(), serde_json::to_string(&rest).expect("a document has a JSON form").into());
     kept
+}
+
+/// The words of a title as the index in a folder takes them: each, its other forms, and each two as one. Typesense by itself knows
+/// neither plurals nor what is joined, nor where a number begins.
+fn words_of(title: &str) -> BTreeSet<String> {
+    let words = analysis::words(title);
+    let forms = words.iter().flat_map(|word| analysis::forms(&word.text)).map(Cow::into_owned);
+    let joined = analysis::pairs(&words);
+    let all = words.iter().map(|word| word.text.clone()).chain(forms).chain(joined);
+    all.collect()
+}
+
+/// A code as it is asked for: letters and digits apart.
+fn apart(text: &str) -> String {
+    let words: Vec<_> = analysis::words(text).into_iter().map(|word| word.text).collect();
+    words.join(" ")
 }
 
 /// The document as it was written.

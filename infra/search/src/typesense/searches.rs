@@ -2,7 +2,7 @@
 //! the other filters let through.
 
 use super::documents::{EQUALS, KEPT, price};
-use crate::analysis::is_filler;
+use crate::analysis::{self, is_filler};
 use crate::query::{FACET_ATTRIBUTES_MAX, FACET_VALUES_MAX, Order, Query};
 use std::borrow::Cow;
 use typesense::models::MultiSearchCollectionParameters;
@@ -62,19 +62,18 @@ pub fn searches(collection: &str, query: &Query) -> Vec<(Counted, Search)> {
 }
 
 fn hits(collection: &str, query: &Query) -> Search {
-    let text = query.text.trim();
     // Typesense would find nothing for nothing, and everything for an asterisk.
-    let q = if text.is_empty() { "*".to_owned() } else { meant(text) };
+    let q = Some(meant(&query.text)).filter(|words| !words.is_empty()).unwrap_or_else(|| "*".to_owned());
     let is_unfinished = query.text.chars().next_back().is_some_and(char::is_alphanumeric);
     let facets =
         ["categories".to_owned(), "attributes".to_owned(), "in_stock".to_owned()].into_iter().chain(bands(query));
     Search {
         collection: Some(collection.to_owned().into()),
         q: Some(q.into()),
-        query_by: Some("title,skus,labels,description".into()),
-        query_by_weights: Some("10,10,5,2".into()),
-        prefix: Some(if is_unfinished { "true,true,true,false" } else { "false" }.into()),
-        num_typos: Some("2,0,2,1".into()),
+        query_by: Some("title,words,skus,labels,description".into()),
+        query_by_weights: Some("10,9,10,5,2".into()),
+        prefix: Some(if is_unfinished { "true,true,true,true,false" } else { "false" }.into()),
+        num_typos: Some("2,2,0,2,1".into()),
         min_len_1typo: Some(4),
         min_len_2typo: Some(7),
         // Misspelt words are looked for only when there is nothing else. None is left out: nonsense would find something.
@@ -99,18 +98,15 @@ fn hits(collection: &str, query: &Query) -> Search {
 
 /// The words that say what is wanted, where there are others.
 fn meant(text: &str) -> String {
-    let text = text.replace('*', " ");
-    let is_meant = |word: &&str| !is_filler(&word.to_lowercase());
-    match text.split_whitespace().filter(is_meant).collect::<Vec<_>>() {
-        words if words.is_empty() => text,
-        words => words.join(" "),
-    }
+    let words = analysis::words(text);
+    let says_much = words.iter().any(|word| !is_filler(&word.text));
+    let wanted = words.iter().filter(|word| !says_much || !is_filler(&word.text));
+    wanted.map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// All filters but that of the facet which is counted.
 fn filter(query: &Query, counted: &Counted) -> String {
-    let text = query.text.trim();
-    if !text.is_empty() && !text.contains(char::is_alphanumeric) {
+    if !query.text.trim().is_empty() && analysis::words(&query.text).is_empty() {
         return NOTHING.to_owned();
     }
     let mut filters = vec![if query.hidden { "is_titled:=true" } else { "is_public:=true" }.to_owned()];
