@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+const UNKNOWN: &str = "kontor-projector: there is no projection \"oders\", only catalogue, orders, product-cards, \
+                       product-search, stock, customers, analytics, recommendations";
+
 fn kontor_projector(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_kontor-projector"))
         .args(arguments)
@@ -17,12 +20,8 @@ fn a_setting_that_cannot_be_used_is_one_line_and_exit_2() {
     for (arguments, variables, told) in [
         (&["serve"][..], vec![], "kontor-projector: projections.url (KONTOR_PROJECTIONS__URL) must be set"),
         (&["migrate"], vec![], "kontor-projector: log.migrator_url (KONTOR_LOG__MIGRATOR_URL) must be set"),
-        (
-            &["serve", "oders"],
-            vec![url],
-            "kontor-projector: there is no projection \"oders\", only catalogue, orders, product-cards, product-search, \
-             stock, customers, analytics, recommendations",
-        ),
+        (&["serve", "oders"], vec![url], UNKNOWN),
+        (&["orders", "oders"], vec![url], UNKNOWN),
         (
             &[],
             vec![("KONTOR_PROJECTIONS__URL", "mysql://kontor_projector@127.0.0.1/kontor")],

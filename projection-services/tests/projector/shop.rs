@@ -217,7 +217,9 @@ impl Shop {
     /// must be those of a fresh fold.
     pub async fn until_caught_up(&self) {
         let head = self.head().await;
-        let kept = self.sql("select projection from projections.checkpoints").await;
+        // Not only those that are shown: one that has been begun is soon.
+        let kept = "select projection from projections.generations where state in ('live', 'filling')";
+        let kept = self.sql(kept).await;
         for projection in ["catalogue", "orders"].into_iter().chain(kept.lines()) {
             self.until_at(projection, head).await;
         }
