@@ -218,6 +218,10 @@ impl Projection for ProductSearch {
         PRODUCT_SEARCH
     }
 
+    fn version(&self) -> i32 {
+        2 // Since a Typesense has the words of titles: it is searched by them, and finds nothing where they are not.
+    }
+
     fn aggregate_types(&self) -> &'static [&'static str] {
         &[Product::TYPE, Stock::TYPE, CategoryTree::TYPE]
     }

@@ -128,3 +128,15 @@ fn part(product: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash >> 32) % PARTS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_has_its_words_in_all_their_forms_and_each_two_as_one() {
+        let words: Vec<_> = words_of("SET/6 MUGS").into_iter().collect();
+        assert_eq!(words, ["6", "6mugs", "mug", "mugs", "set", "set6", "sets", "six"]);
+        assert_eq!(apart("85123A"), "85123 a");
+    }
+}

@@ -202,6 +202,15 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_sent_as_its_words_without_fillers_unless_it_has_no_others() {
+        let sent = |text: &str| hits("c", &Query::of(text)).q;
+        assert_eq!(sent("Set of T-Light*, S/6").as_deref(), Some("set t light s 6"));
+        assert_eq!(sent("the").as_deref(), Some("the"));
+        let nothing = hits("c", &Query::of("!!!"));
+        assert_eq!((nothing.q.as_deref(), nothing.filter_by.as_deref()), (Some("*"), Some(NOTHING)));
+    }
+
+    #[test]
     fn without_facets_one_search_is_enough() {
         assert_eq!(searches("c", &Query { facets: false, ..query() }).len(), 1);
     }
