@@ -285,6 +285,18 @@ impl Running {
         eventually(&format!("/readyz says {text}"), async || self.health.report().contains(text)).await;
     }
 
+    /// Until `/readyz?verbose` says that `projection` is not ok, because `reason` and maybe more. For how long is left open: on a busy
+    /// machine that is seen seconds after it began.
+    pub async fn until_failing(&self, projection: &str, reason: &str) {
+        let projection = format!("projection {projection}: not ok for ");
+        eventually(&format!("/readyz says {projection}…: {reason}"), async || {
+            let report = self.health.report();
+            let mut failing = report.lines().filter_map(|line| line.strip_prefix(&projection)?.split_once(": "));
+            failing.any(|(_, told)| told.starts_with(reason))
+        })
+        .await;
+    }
+
     /// Until the stream is open: what is published from now on comes by it.
     pub async fn until_reading(&self) {
         eventually("the stream is open", async || self.metric("kontor_source_stream_opened_total") >= 1.0).await;

@@ -15,17 +15,10 @@ async fn a_read_model_of_a_log_that_lost_commits_is_not_continued() {
     shop.sql("update projections.generations set event_id = gen_random_uuid() where projection = 'catalogue'").await;
     shop.sql("update projections.generations set position = position + 5 where projection = 'orders'").await;
     let projector = shop.projector().await;
-    projector
-        .until_reported(&format!(
-            "projection catalogue: not ok for 0 s: stopped: event {head} of the log (epoch 1) is not"
-        ))
-        .await;
-    projector
-        .until_reported(&format!(
-            "projection orders: not ok for 0 s: stopped: events up to {} were applied, but the log ends before",
-            head + 5
-        ))
-        .await;
+    projector.until_failing("catalogue", &format!("stopped: event {head} of the log (epoch 1) is not")).await;
+    let applied = head + 5;
+    let beyond = format!("stopped: events up to {applied} were applied, but the log ends before");
+    projector.until_failing("orders", &beyond).await;
     assert!(projector.health.report().contains("rebuild"), "{}", projector.health.report());
     shop.trade(40).await;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -46,9 +39,7 @@ async fn a_projection_that_is_silent_although_there_are_events_raises_an_alarm()
     let mut lock = shop.database.begin().await.expect("it begins");
     sqlx::query("lock table orders_1.orders").execute(&mut *lock).await.expect("it is locked");
     shop.trade(40).await;
-    projector
-        .until_reported("projection orders: not ok for 0 s: has not moved for 1 s although there are events")
-        .await;
+    projector.until_failing("orders", "has not moved for ").await;
     assert_eq!(projector.of("kontor_projection_silent", "orders"), 1.0);
     lock.rollback().await.expect("it ends");
     shop.until_caught_up().await;
@@ -66,9 +57,7 @@ async fn a_passing_error_is_retried_until_it_has_passed() {
     shop.until_caught_up().await;
     shop.sql("revoke insert, update on orders_1.orders, orders_1.cancellations from kontor_projector").await;
     shop.trade(40).await;
-    projector
-        .until_reported("projection orders: not ok for 0 s: error returned from database: permission denied")
-        .await;
+    projector.until_failing("orders", "error returned from database: permission denied").await;
     shop.until_at("catalogue", shop.head().await).await;
     shop.sql("grant insert, update on orders_1.orders, orders_1.cancellations to kontor_projector").await;
     shop.until_caught_up().await;
