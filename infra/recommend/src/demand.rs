@@ -5,21 +5,25 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// What is known of one item's sales; logarithms, as blends weigh ratios.
-pub(crate) const FIGURES: usize = 10;
+pub(crate) const FIGURES: usize = 12;
 /// Days in which the weight of a sale halves.
 const HALF_LIVES: [f64; 5] = [3.0, 7.0, 14.0, 30.0, 90.0];
 const WEEK: usize = 1;
 const FORTNIGHT: usize = 2;
+const MONTH: usize = 3;
 /// 52 weeks, so that weekdays fall on weekdays.
 const YEAR_DAYS: f64 = 364.0;
 const SEASON_DAYS: f64 = 30.0;
+/// Of an item that nobody has bought, every eighth comes back.
+const BUYERS_UNKNOWN: f32 = 8.0;
 /// As good as never.
 const LONG_AGO_DAYS: f64 = 700.0;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Demand {
     /// Of each item: sales with each half-life, customers of a fortnight, days since its first and last sale, sales in the
-    /// season that begins, a year ago, and how that compares with the month before it.
+    /// season that begins, a year ago, and how that compares with the month before it; and which share, from 0 to 1, of those who
+    /// bought it did so again, and of its sales of a month were to guests.
     figures: Vec<[f32; FIGURES]>,
     /// Sales of about a week, of all items.
     weekly_of_all: f32,
@@ -39,7 +43,8 @@ impl Demand {
         let mut sold = vec![[0.0_f32; HALF_LIVES.len()]; items];
         let (mut first, mut last) = (vec![0.0_f64; items], vec![LONG_AGO_DAYS; items]);
         let mut season = vec![[0.0_f32; 2]; items];
-        let mut last_bought = HashMap::<(u32, u32), f64>::new();
+        let mut last_bought = HashMap::<(u32, u32), (f64, u32)>::new(); // Days ago, and how often.
+        let mut to_guests = vec![0.0_f32; items];
         for sale in sales {
             let weights = HALF_LIVES.map(|half_life| decay(sale.days_ago, half_life));
             let into_season = YEAR_DAYS - sale.days_ago;
@@ -51,31 +56,41 @@ impl Demand {
                 if (-SEASON_DAYS..SEASON_DAYS).contains(&into_season) {
                     season[index][usize::from(into_season < 0.0)] += 1.0;
                 }
-                if let Some(customer) = sale.customer {
-                    last_bought.insert((customer, item), sale.days_ago);
+                match sale.customer {
+                    Some(customer) => {
+                        let (last, times) = last_bought.entry((customer, item)).or_default();
+                        (*last, *times) = (sale.days_ago, *times + 1);
+                    }
+                    None => to_guests[index] += weights[MONTH],
                 }
             }
         }
         let mut customers = vec![0.0_f32; items];
+        let mut buyers = vec![[0.0_f32; 2]; items]; // All, and those who came back.
         let mut pairs: Vec<_> = last_bought.into_iter().collect();
         pairs.sort_unstable_by_key(|(pair, _)| *pair); // Sums of floats depend on their order.
-        for ((_, item), days_ago) in pairs {
+        for ((_, item), (days_ago, times)) in pairs {
             customers[item as usize] += decay(days_ago, HALF_LIVES[FORTNIGHT]);
+            buyers[item as usize][0] += 1.0;
+            buyers[item as usize][1] += if times > 1 { 1.0 } else { 0.0 };
         }
         let figures = (0..items).map(|item| {
-            let sold = |at: usize| (f64::from(sold[item][at]) * HALF_LIVES[WEEK] / HALF_LIVES[at]).ln_1p() as f32;
-            let [now, before] = season[item];
+            let of_week = |at: usize| (f64::from(sold[item][at]) * HALF_LIVES[WEEK] / HALF_LIVES[at]).ln_1p() as f32;
+            let ([now, before], [all, again]) = (season[item], buyers[item]);
+            let of_month = sold[item][MONTH];
             [
-                sold(0),
-                sold(1),
-                sold(2),
-                sold(3),
-                sold(4),
+                of_week(0),
+                of_week(1),
+                of_week(2),
+                of_week(3),
+                of_week(4),
                 customers[item].ln_1p(),
                 first[item].ln_1p() as f32,
                 last[item].ln_1p() as f32,
                 now.ln_1p(),
                 now.ln_1p() - before.ln_1p(),
+                (again + 1.0) / (all + BUYERS_UNKNOWN),
+                to_guests[item] / (of_month + 1.0),
             ]
         });
         let figures: Vec<_> = figures.collect();

@@ -3,6 +3,7 @@
 use crate::affinity::{self, Gram};
 use crate::baskets::Baskets;
 use crate::demand::Demand;
+use crate::neighbours::Neighbours;
 use crate::sparse::Sparse;
 use crate::trade::Sale;
 use crate::words::Words;
@@ -16,6 +17,7 @@ pub(crate) struct Knowledge {
     pub demand: Demand,
     pub affinity: Sparse,
     pub baskets: Baskets,
+    pub neighbours: Neighbours,
     pub words: Words,
     pub dimensions: usize,
     /// A row of `dimensions` for each item, of length 1 or 0.
@@ -28,6 +30,7 @@ impl Knowledge {
         Self {
             demand: Demand::of(sales, items),
             baskets: Baskets::of(sales, items),
+            neighbours: Neighbours::of(sales, items),
             words,
             dimensions: DIRECTIONS,
             directions: gram.directions(items, DIRECTIONS),
@@ -45,6 +48,7 @@ impl Knowledge {
             && self.affinity.is_sound(items, items)
             && self.baskets.with.is_sound(items, items)
             && self.baskets.evidence.len() == items
+            && self.neighbours.is_sound(items)
             && self.words.is_sound(items)
             && self.dimensions > 0
             && self.directions.len() == items * self.dimensions

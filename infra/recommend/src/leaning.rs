@@ -7,7 +7,7 @@ use crate::words::unit;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Signs of any item.
-pub(crate) const OF_NEW: usize = 25;
+pub(crate) const OF_NEW: usize = 28;
 /// Signs of an item that the customer has: those of any, and what they did with it.
 pub(crate) const OF_HAD: usize = OF_NEW + 14;
 
@@ -17,8 +17,11 @@ const TASTE_HALF_LIFE: f64 = 60.0;
 const CANDIDATES: usize = 120;
 const CANDIDATES_BY_SEASON: usize = 40;
 const CANDIDATES_BY_WORDS: usize = 40;
+const CANDIDATES_BY_NEIGHBOURS: usize = 60;
 /// Stands for an affinity of nothing, in a logarithm.
 const FAINT: f32 = 3e-3;
+/// Stands for what no neighbour has bought, in a logarithm.
+const FAINT_OF_NEIGHBOURS: f32 = 1e-3;
 /// Stands for the interval of what was bought once.
 const INTERVAL_UNKNOWN: f64 = 999.0;
 
@@ -59,6 +62,7 @@ pub(crate) struct Leaning<'a> {
     orders: Vec<f64>,
     affinity: Vec<f32>,
     words: Vec<f32>,
+    neighbours: Vec<f32>,
     direction: Vec<f32>,
     own: BTreeMap<u32, Own>,
 }
@@ -82,7 +86,7 @@ impl<'a> Leaning<'a> {
             let weights = OWN_HALF_LIVES.map(|half_life| decay(days_ago, half_life));
             entry.decayed.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
         }
-        let (mut affinity, mut words) = (vec![0.0; items], vec![0.0; items]);
+        let [mut affinity, mut words, mut neighbours] = [vec![0.0; items], vec![0.0; items], vec![0.0; items]];
         let mut direction = vec![0.0; knowledge.dimensions];
         let mut profile = BTreeMap::<u32, f32>::new();
         for (&item, Own { decayed, .. }) in &own {
@@ -97,6 +101,7 @@ impl<'a> Leaning<'a> {
                 *profile.entry(word).or_default() += weight * other;
             }
         }
+        knowledge.neighbours.spread(own.iter().map(|(&item, own)| (item, own.decayed[2].min(1.0))), &mut neighbours);
         knowledge.words.spread(&unit(profile.into_iter().collect()), &mut words);
         crate::affinity::scale_to_unit(&mut direction);
         let count = orders.len() as f64;
@@ -108,7 +113,7 @@ impl<'a> Leaning<'a> {
             basket: (kept.len() as f64 / count).ln_1p() as f32,
             variety: (own.len() as f64).ln_1p() as f32,
         };
-        Some(Self { knowledge, habits, orders, affinity, words, direction, own })
+        Some(Self { knowledge, habits, orders, affinity, words, neighbours, direction, own })
     }
 
     /// Whether the customer has it, and has kept it.
@@ -120,7 +125,12 @@ impl<'a> Leaning<'a> {
     pub fn candidates(&self, allowed: &dyn Fn(u32) -> bool) -> Vec<u32> {
         let demand = &self.knowledge.demand;
         let mut found: BTreeSet<u32> = self.own.keys().copied().filter(|item| allowed(*item)).collect();
-        for (scores, most) in [(&self.affinity, CANDIDATES), (&self.words, CANDIDATES_BY_WORDS)] {
+        let scored = [
+            (&self.affinity, CANDIDATES),
+            (&self.words, CANDIDATES_BY_WORDS),
+            (&self.neighbours, CANDIDATES_BY_NEIGHBOURS),
+        ];
+        for (scores, most) in scored {
             let scored = scores.iter().zip(0..).filter(|(score, _)| **score > 0.0).map(|(score, item)| (item, *score));
             let scored = scored.filter(|(item, _)| demand.is_sold(*item) && allowed(*item));
             found.extend(largest(scored.collect(), most).into_iter().map(|(item, _)| item));
@@ -134,10 +144,12 @@ impl<'a> Leaning<'a> {
     /// The signs of an item: [`OF_HAD`] if the customer has it, or else [`OF_NEW`] and zeros.
     pub fn signs(&self, item: u32) -> [f32; OF_HAD] {
         let Knowledge { demand, .. } = self.knowledge;
-        let &[half_week, week, fortnight, month, quarter, customers, age, since, season, growth] = demand.figures(item);
+        let &[half_week, week, fortnight, month, quarter, customers, age, since, season, growth, repeat, to_guests] =
+            demand.figures(item);
         let Habits { orders, last_days, last, monthly, basket, variety } = self.habits;
         let words = self.words[item as usize];
         let affinity = (self.affinity[item as usize].max(0.0) + FAINT).ln();
+        let neighbours = (self.neighbours[item as usize] + FAINT_OF_NEIGHBOURS).ln();
         let direction = self.knowledge.direction(item).iter().zip(&self.direction).map(|(a, b)| a * b).sum();
         // Came after the customer's last order: they cannot have seen it yet.
         let unseen = if f64::from(age.exp_m1()) < last_days { 1.0 } else { 0.0 };
@@ -157,6 +169,9 @@ impl<'a> Leaning<'a> {
             affinity,
             direction,
             unseen,
+            neighbours,
+            repeat,
+            to_guests,
             age * last,
             age * basket,
             age * orders,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use kontor_domain::Sku;
 
 /// Raised when the bytes of old are no more understood: a model is trained anew then.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why bytes are no model.
 #[derive(Debug, thiserror::Error)]
