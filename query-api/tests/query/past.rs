@@ -1,9 +1,22 @@
 //! What was: any version of a product, an order and a stock item, and generations that are kept under a name.
 
-use crate::api::{Answer, Api};
+use crate::api::{Answer, Api, eventually};
+use crate::recorder::{Recorder, projector_settings};
 use crate::trade::{ORDER, PAYMENT, Trade, example};
+use kontor_event_store::LogReader;
 use kontor_identity::Role;
+use kontor_local::Role as DatabaseRole;
+use kontor_projection_services::projections::catalogue::Catalogue;
+use kontor_projection_services::runtime::rebuild::{AsOf, Outcome, rebuild};
+use kontor_projection_services::runtime::store::StoreOptions;
+use kontor_projection_services::runtime::{Kept, Means};
+use kontor_projection_services::{Projector, projections};
+use kontor_telemetry::{Health, Metrics};
 use serde_json::{Value, json};
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 fn body(answer: Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -186,34 +199,35 @@ async fn a_timeline_says_what_happened_to_an_order_and_nothing_of_the_people_in_
     assert_eq!((others.status, others.problem()), (404, "unknown-order"));
 }
 
+/// Step 1: there is a cup. Step 2: it is renamed, and a mug comes. Step 3: operations rebuild the catalogue as it was after step 1.
 #[tokio::test]
-async fn a_generation_that_is_kept_is_asked_for_by_its_name() {
+async fn a_rebuild_until_some_position_is_asked_for_by_its_name() {
     let api = Api::start().await;
-    let mut trade = Trade::on(&api).await;
-    trade.record(("product", "MUG"), &json!({"Registered": {"name": "Mug", "description": null}}), "ada").await;
+    let mut recorder = Recorder::on(&api).await;
+    let settings = projector_settings(&api);
+    let projector = Projector::start(&settings, projections::all(), &Metrics::new(), &Health::new()).await;
+    let projector = projector.expect("it starts");
+    recorder.append("product", "CUP", json!({"Registered": {"name": "Cup", "description": null}})).await;
+    let then = recorder.head;
+    recorder.append("product", "CUP", json!({"Described": {"name": "Big cup", "description": null}})).await;
+    recorder.append("product", "MUG", json!({"Registered": {"name": "Mug", "description": null}})).await;
+    let now = recorder.head;
+    eventually("all is visible", async || api.ok("/v1/positions").await.body["catalogue"] == now).await;
     let unknown = api.get("/v1/products/MUG?as_of=june").await;
     assert_eq!((unknown.status, unknown.problem(), &unknown.body["known"]), (404, "unknown-generation", &json!([])));
-    // As a rebuild with a name leaves it.
-    api.write(
-        "create schema catalogue_7; grant usage on schema catalogue_7 to kontor_query;
-         create table catalogue_7.products (like catalogue_1.products including all);
-         create table catalogue_7.variants (like catalogue_1.variants including all);
-         create table catalogue_7.listed (like catalogue_1.listed including all);
-         insert into catalogue_7.products (sku, name, product_position) values ('CUP', 'Cup', 1);
-         insert into catalogue_7.listed values ('', 'CUP', 'cup', 1);
-         insert into projections.generations (projection, generation, version, store, state, automatic, name, position, event_id)
-             values ('catalogue', 7, 2, 'postgres', 'named', false, 'june', 1, gen_random_uuid());
-         create view catalogue_7.checkpoints as
-             select projection, position from projections.generations where projection = 'catalogue' and generation = 7;
-         grant select on all tables in schema catalogue_7 to kontor_query;",
-    )
-    .await;
-    trade.record(("product", "MUG"), &json!({"Described": {"name": "Big mug", "description": null}}), "ada").await;
+
+    rebuild_catalogue(&api, &AsOf { position: then, name: "june".to_owned() }).await;
+    api.write("select 1").await; // The replica has it.
+    recorder.append("product", "MUG", json!({"Described": {"name": "Big mug", "description": null}})).await;
+    let now = recorder.head;
+    eventually("that is visible, too", async || api.ok("/v1/positions").await.body["catalogue"] == now).await;
     for _ in 0..8 {
-        let then = api.ok("/v1/products?as_of=june").await;
-        assert_eq!((&then.body["items"][0]["sku"], then.position()), (&json!("CUP"), 1));
-        let now = api.ok("/v1/products").await;
-        assert_eq!((&now.body["items"][0]["name"], now.position()), (&json!("Big mug"), 2));
+        let kept = api.ok("/v1/products?as_of=june").await;
+        assert_eq!((&kept.body["items"][0]["name"], kept.position()), (&json!("Cup"), then));
+        assert_eq!(kept.body["items"].as_array().map(Vec::len), Some(1));
+        let live = api.ok("/v1/products").await;
+        assert_eq!((&live.body["items"][0]["name"], live.position()), (&json!("Big cup"), now));
+        assert_eq!(live.body["items"][1]["name"], "Big mug");
     }
     assert_eq!(api.ok("/v1/products/CUP?as_of=june").await.body["name"], "Cup");
     assert_eq!(api.get("/v1/products/MUG?as_of=june").await.status, 404);
@@ -222,4 +236,17 @@ async fn a_generation_that_is_kept_is_asked_for_by_its_name() {
     assert_eq!(api.get(&format!("/v1/orders/{ORDER}?as_of=june")).await.problem(), "unknown-generation");
     let both = api.get_with("/v1/products?as_of=june", &[("Kontor-Min-Position", "1")]).await;
     assert_eq!((both.status, both.problem()), (400, "invalid-header"));
+    projector.stop().await;
+}
+
+/// As `kontor projections rebuild catalogue --until POSITION --name NAME`.
+async fn rebuild_catalogue(api: &Api, as_of: &AsOf) {
+    let postgres: PgConnectOptions = api.servers.postgres().url(DatabaseRole::Projector).parse().expect("a URL");
+    let control = PgPool::connect_with(postgres.clone()).await.expect("it connects");
+    let log = LogReader::new(control.clone(), Arc::default());
+    let means = Means { control, log, writers_max: 1 };
+    let stores = StoreOptions { postgres, redis: None, search: None, writers_max: 1 };
+    let kept = Kept::new(Arc::new(Catalogue), &stores);
+    let built = rebuild(&means, &kept, Some(as_of), &CancellationToken::new(), &|_| {}).await;
+    assert!(matches!(built, Ok(Outcome::Named(_))), "{built:?}");
 }
