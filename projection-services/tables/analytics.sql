@@ -22,10 +22,11 @@ create table analytics_by_country (
     primary key (resolution, at, currency, country)
 ) with (fillfactor = 80);
 
--- The same of each SKU: from hours on, since minutes of SKUs are nearly the order lines themselves.
+-- The same of each SKU: in hours, since minutes of SKUs are nearly the order lines themselves, and in months. Days are summed up from
+-- hours, since they would be nearly as many.
 create table analytics_by_product (
     sku                text        collate "C" not null,
-    resolution         smallint    not null, -- 1 to 3
+    resolution         smallint    not null, -- 1 or 3
     at                 timestamptz not null,
     currency           text        collate "C" not null,
     country            text        collate "C" not null,
@@ -44,7 +45,7 @@ create table analytics_by_product (
 ) with (fillfactor = 80);
 create index analytics_by_product_of_time on analytics_by_product (resolution, at);
 
--- The same of each category with those below it, as the product was categorised when it was sold. An order in two categories
+-- The same of each category with those below it, from hours on, as the product was categorised when it was sold. An order in two categories
 -- counts in both.
 create table analytics_by_category (
     category           text        collate "C" not null,

@@ -38,6 +38,10 @@ impl Projection for Analytics {
         "analytics"
     }
 
+    fn version(&self) -> i32 {
+        2 // Since days of SKUs are summed up from their hours.
+    }
+
     fn aggregate_types(&self) -> &'static [&'static str] {
         &[Order::TYPE, Cancellation::TYPE, Cart::TYPE, Product::TYPE, CategoryTree::TYPE, Stock::TYPE]
     }

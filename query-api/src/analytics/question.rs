@@ -101,13 +101,13 @@ impl Question {
             (false, true) => Cube::Categories,
             (false, false) => Cube::Countries,
         };
-        let of_cube = cube.resolutions();
-        if let Some(bucket) = bucket.filter(|bucket| !of_cube.contains(bucket)) {
-            let names: Vec<_> = of_cube.iter().map(|resolution| resolution.name()).collect();
+        if let Some(bucket) = bucket.filter(|bucket| cube.parts_of(*bucket).is_none()) {
+            let kept = Resolution::ALL.into_iter().filter(|resolution| cube.parts_of(*resolution).is_some());
+            let names: Vec<_> = kept.map(Resolution::name).collect();
             let rule = format!("{} is not kept by product or category, only {}", bucket.name(), names.join(", "));
             return Err(Problem::parameter(BUCKET, rule));
         }
-        let window = Window::of(parameters, bucket.unwrap_or(of_cube[0]))?;
+        let window = Window::of(parameters, bucket.unwrap_or(cube.resolutions()[0]))?;
         let question = Question { window, top: top(parameters)?, metrics, dimensions, bucket, filters, cube };
         question.goes_together()?;
         question.is_not_too_long()?;

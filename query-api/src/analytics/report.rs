@@ -101,7 +101,7 @@ async fn read(
     counts: &[Count],
 ) -> sqlx::Result<Vec<PgRow>> {
     let statement = statement(question, cube, counts);
-    let pieces = match question.bucket {
+    let pieces = match question.bucket.and_then(|bucket| cube.parts_of(bucket)) {
         Some(resolution) => vec![Piece { resolution, window: question.window }],
         None => question.window.pieces(cube.resolutions()),
     };
@@ -134,8 +134,12 @@ fn statement(question: &Question, cube: Cube, counts: &[Count]) -> String {
          join {} t on t.resolution = p.resolution and t.at >= p.since and t.at < p.until{filters}",
         cube.table()
     );
-    let (at, by_at) = match question.bucket {
-        Some(_) => ("t.at", "t.at"),
+    let at = question.bucket.map(|bucket| match cube.parts_of(bucket) {
+        Some(parts) if parts < bucket => format!("date_trunc('{}', t.at, 'UTC')", bucket.name()),
+        _ => "t.at".to_owned(),
+    });
+    let (at, by_at) = match &at {
+        Some(at) => (at.as_str(), at.as_str()),
         None => ("null::timestamptz", "()"),
     };
     let top = match question.top {

@@ -166,11 +166,18 @@ impl Cube {
         }
     }
 
+    /// Buckets that are kept, from short to long. Days of a SKU are not: they would be nearly as many as its hours.
     pub fn resolutions(self) -> &'static [Resolution] {
         match self {
             Cube::Countries | Cube::Carts => &Resolution::ALL,
-            Cube::Products | Cube::Categories => Resolution::ALL.split_at(1).1,
+            Cube::Products => &[Resolution::Hour, Resolution::Month],
+            Cube::Categories => &[Resolution::Hour, Resolution::Day, Resolution::Month],
         }
+    }
+
+    /// The longest buckets that one of this resolution is made of. `None`: even the shortest that are kept are longer.
+    pub fn parts_of(self, resolution: Resolution) -> Option<Resolution> {
+        self.resolutions().iter().copied().rfind(|kept| *kept <= resolution)
     }
 }
 
