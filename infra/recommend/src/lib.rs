@@ -6,9 +6,10 @@
 //! - [`stored`]: a model as bytes.
 //! - [`mod@evaluate`]: how good it is.
 //!
-//! Inside, from bottom to top: `demand` (what sells), `affinity` (who has this has that), `baskets` (what is ordered
-//! together), `neighbours` (what those buy of late who buy alike) and `words` (what is called alike) are the `knowledge` of one moment; `leaning` and `pair` say what of it speaks
-//! for an item, and a `blend` what that is worth; `train` makes a model of these. The reasons are in `docs`.
+//! Inside, from bottom to top: `demand` (what sells), `affinity` (who has this has that), `neighbours` (what those buy of late who buy
+//! alike), `baskets` (what is ordered together) and `words` (what is called alike) are the `knowledge` of one moment; `leaning` and
+//! `pair` say what of it speaks for an item, and a `blend` what that is worth; `train` makes a model of these. The reasons are in
+//! `docs`.
 
 mod affinity;
 mod baskets;

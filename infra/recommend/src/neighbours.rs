@@ -1,7 +1,6 @@
 //! What customers bought of late who buy alike.
 
 use crate::affinity::{self, HALF_LIFE_DAYS};
-use crate::demand::decay;
 use crate::sparse::{Sparse, largest};
 use crate::trade::Sale;
 use serde::{Deserialize, Serialize};
@@ -46,6 +45,9 @@ impl Neighbours {
         let mut customers_of = vec![Vec::new(); items];
         for (row, customer) in affinity::rows(&theirs, HALF_LIFE_DAYS).iter().zip(0_u32..) {
             let length = row.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
+            if length == 0.0 {
+                continue; // All of it was bought longer ago than numbers can tell.
+            }
             row.iter().for_each(|&(item, weight)| customers_of[item as usize].push((customer, weight / length)));
         }
         let late = affinity::rows(&theirs, LATE_HALF_LIFE).into_iter();
@@ -75,5 +77,53 @@ impl Neighbours {
     pub fn is_sound(&self, items: usize) -> bool {
         let customers = self.late.rows();
         self.customers_of.is_sound(items, customers) && self.late.is_sound(customers, items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sale(customer: Option<u32>, days_ago: f64, items: &[u32]) -> Sale {
+        Sale { customer, days_ago, items: items.to_vec() }
+    }
+
+    fn spread(sales: &[Sale], own: &[u32]) -> Vec<f32> {
+        let mut scores = vec![0.0; 6];
+        Neighbours::of(sales, 6).spread(own.iter().map(|item| (*item, 1.0)), &mut scores);
+        scores
+    }
+
+    #[test]
+    fn what_those_bought_of_late_who_buy_alike_counts_by_how_alike_they_are_and_how_late_it_was() {
+        let sales = [
+            sale(Some(7), 3.0, &[0, 1, 2]), // Has both.
+            sale(Some(3), 3.0, &[1, 3, 5]), // Has one of them.
+            sale(Some(9), 200.0, &[0, 1, 4]),
+            sale(Some(8), 40_000.0, &[0, 1, 4]),
+            sale(None, 1.0, &[0, 1, 5]),
+        ];
+        let scores = spread(&sales, &[0, 1]);
+        assert!(scores[2] > scores[3] && scores[3] > 0.0, "{scores:?}");
+        assert_eq!(scores[4], 0.0, "long ago");
+        assert_eq!(scores[5], scores[3], "a guest has no say");
+        assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
+        assert_eq!(spread(&sales, &[4, 2])[3], 0.0, "has nothing of it");
+    }
+
+    #[test]
+    fn a_customer_is_no_neighbour_of_their_own() {
+        let sales = [sale(Some(1), 2.0, &[0, 1, 2])];
+        assert_eq!(spread(&sales, &[0, 1, 2]), [0.0; 6]);
+        assert_eq!(spread(&[], &[0]), [0.0; 6]);
+    }
+
+    #[test]
+    fn those_who_bought_last_are_compared_with() {
+        let early = (0..10).map(|customer| sale(Some(customer), 30.0, &[0, 1]));
+        let late = (0..CUSTOMERS_MAX as u32).map(|customer| sale(Some(100 + customer), 1.0, &[2, 3]));
+        let sales: Vec<_> = early.chain(late).collect();
+        assert_eq!(spread(&sales, &[0]), [0.0; 6]);
+        assert!(spread(&sales, &[2])[3] > 0.9);
     }
 }
