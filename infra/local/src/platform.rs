@@ -30,8 +30,9 @@ pub struct PlatformPorts {
 }
 
 impl PlatformPorts {
-    /// The greatest base: the last port is 26 above it.
-    pub const BASE_MAX: u16 = u16::MAX - 26;
+    /// The ports from a base lie within so many.
+    pub const SPAN: u16 = 27;
+    pub const BASE_MAX: u16 = u16::MAX - Self::SPAN + 1;
 
     /// The ports of `infra/up --port-base <base>`. `base` is at most [`Self::BASE_MAX`].
     pub fn from_base(base: u16) -> PlatformPorts {

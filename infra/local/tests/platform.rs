@@ -19,12 +19,7 @@ fn said(output: &Output) -> String {
 }
 
 fn free_base() -> u16 {
-    loop {
-        let base = ports::free();
-        if PlatformPorts::from_base(base).in_use().is_empty() {
-            return base;
-        }
-    }
+    ports::free_block(PlatformPorts::SPAN)
 }
 
 /// Ends a detached platform also when the test fails.
