@@ -13,11 +13,14 @@ pub(crate) const OF_HAD: usize = OF_NEW + 14;
 
 /// Days in which what a customer bought says half as much of their taste.
 const TASTE_HALF_LIFE: f64 = 60.0;
-/// Of each list that candidates are taken from, so many.
+/// Of each list that candidates are taken from, so many, times [`FOR_LESSONS`] or [`FOR_ANSWERS`].
 const CANDIDATES: usize = 120;
 const CANDIDATES_BY_SEASON: usize = 40;
 const CANDIDATES_BY_WORDS: usize = 40;
 const CANDIDATES_BY_NEIGHBOURS: usize = 60;
+/// What signs are worth is seen on the likely; what is recommended may be one that only all of its signs together speak for.
+pub(crate) const FOR_LESSONS: usize = 1;
+pub(crate) const FOR_ANSWERS: usize = 3;
 /// Stands for an affinity of nothing, in a logarithm.
 const FAINT: f32 = 3e-3;
 /// Stands for what no neighbour has bought, in a logarithm.
@@ -122,7 +125,7 @@ impl<'a> Leaning<'a> {
     }
 
     /// Items that are worth a look: what the customer has, what goes with it, what sells. Each once, in no order that matters.
-    pub fn candidates(&self, allowed: &dyn Fn(u32) -> bool) -> Vec<u32> {
+    pub fn candidates(&self, breadth: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<u32> {
         let demand = &self.knowledge.demand;
         let mut found: BTreeSet<u32> = self.own.keys().copied().filter(|item| allowed(*item)).collect();
         let scored = [
@@ -133,10 +136,10 @@ impl<'a> Leaning<'a> {
         for (scores, most) in scored {
             let scored = scores.iter().zip(0..).filter(|(score, _)| **score > 0.0).map(|(score, item)| (item, *score));
             let scored = scored.filter(|(item, _)| demand.is_sold(*item) && allowed(*item));
-            found.extend(largest(scored.collect(), most).into_iter().map(|(item, _)| item));
+            found.extend(largest(scored.collect(), breadth * most).into_iter().map(|(item, _)| item));
         }
         for (ranked, most) in [(demand.by_demand(), CANDIDATES), (demand.by_season(), CANDIDATES_BY_SEASON)] {
-            found.extend(ranked.iter().copied().filter(|item| allowed(*item)).take(most));
+            found.extend(ranked.iter().copied().filter(|item| allowed(*item)).take(breadth * most));
         }
         found.into_iter().collect()
     }

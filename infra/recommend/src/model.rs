@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::knowledge::Knowledge;
-use crate::leaning::{Leaning, Past};
+use crate::leaning::{FOR_ANSWERS, Leaning, Past};
 use crate::pair::likely_with;
 use crate::sparse::largest;
 use crate::trade::{Product, days};
@@ -168,7 +168,7 @@ impl Model {
 
     fn likely(&self, past: &Past, choice: Choice<'_>) -> Vec<Recommended> {
         let Some(leaning) = Leaning::of(&self.knowledge, past) else { return self.trending(choice) };
-        let candidates = leaning.candidates(&|item| (choice.allowed)(&self.skus[item as usize]));
+        let candidates = leaning.candidates(FOR_ANSWERS, &|item| (choice.allowed)(&self.skus[item as usize]));
         let scored = candidates.into_iter().map(|item| {
             let blend = if leaning.has(item) { &self.blends.again } else { &self.blends.new };
             (item, blend.score(&leaning.signs(item)))

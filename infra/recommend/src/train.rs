@@ -2,7 +2,7 @@
 
 use crate::blend::{Blend, Lessons};
 use crate::knowledge::Knowledge;
-use crate::leaning::{Leaning, OF_HAD, OF_NEW, Past};
+use crate::leaning::{FOR_LESSONS, Leaning, OF_HAD, OF_NEW, Past};
 use crate::model::Model;
 use crate::trade::{Sale, Trade};
 use crate::words::Words;
@@ -97,7 +97,7 @@ impl Drawn {
             bought.iter().filter_map(|(customer, bought)| Some((pasts.get(customer)?, bought))).collect();
         for (past, bought) in evenly(&taught, CUSTOMERS_MAX) {
             let Some(leaning) = Leaning::of(knowledge, past) else { continue };
-            for item in leaning.candidates(&|_| true) {
+            for item in leaning.candidates(FOR_LESSONS, &|_| true) {
                 let outcome = if bought.contains(&item) { 1.0 } else { 0.0 };
                 let lessons = if leaning.has(item) { &mut self.again } else { &mut self.new };
                 lessons.add(&leaning.signs(item), outcome);
