@@ -283,7 +283,7 @@ fn bytes_that_are_no_model_are_refused() {
     let mut other = bytes;
     other[0] = 99;
     let error = Model::from_bytes(&other).expect_err("another format");
-    assert_eq!(error.to_string(), "the model is of format 99, this is 1: train it again");
+    assert_eq!(error.to_string(), "the model is of format 99, this is 2: train it again");
 }
 
 #[test]
