@@ -56,7 +56,6 @@ async fn what_is_learnt_from_is_what_was_sold_and_not_cancelled() {
         let positions = shop.trade(commands).await;
         shop.publish(positions).await;
         shop.until_caught_up().await;
-        shop.until_at("recommendations", shop.head().await).await; // It may not have been made yet.
         assert_eq!(shop.sql(TRADE).await, "");
         assert_eq!(shop.sql(PRODUCTS).await, "");
     }

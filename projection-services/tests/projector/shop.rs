@@ -18,8 +18,8 @@ use kontor_search::SearchSettings;
 use kontor_telemetry::{Health, Metrics};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -39,6 +39,8 @@ pub struct Shop {
     log: Arc<Log>,
     pub trade: Trade,
     versions: HashMap<StreamId, i64>,
+    /// Projections in Postgres that a projector was started for. It may not have made them yet.
+    kept: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Shop {
@@ -63,8 +65,16 @@ impl Shop {
             Log::open(options(Role::Command), LogSettings::default(), Default::default()).await.expect("it opens");
         let jetstream = connect(&servers).await;
         let reader = LogReader::new(database.clone(), Arc::default());
-        let shop =
-            Shop { trade: Trade::new(7, 12), versions: HashMap::new(), servers, jetstream, database, reader, log };
+        let shop = Shop {
+            trade: Trade::new(7, 12),
+            versions: HashMap::new(),
+            servers,
+            jetstream,
+            database,
+            reader,
+            log,
+            kept: Mutex::default(),
+        };
         shop.create_stream().await;
         shop
     }
@@ -164,6 +174,10 @@ impl Shop {
 
     pub async fn projector_with(&self, projections: Vec<Arc<dyn Projection>>, settings: &ProjectorSettings) -> Running {
         let (metrics, health) = (Metrics::new(), Health::new());
+        let postgres = self.servers.postgres().url(Role::Projector).parse().expect("a URL");
+        let only_postgres = StoreOptions { postgres, redis: None, search: None, writers_max: 1 };
+        let kept = projections.iter().filter(|projection| projection.lacks(&only_postgres).is_none());
+        self.kept.lock().expect("nobody panicked").extend(kept.map(|projection| projection.name()));
         let projector = Projector::start(settings, projections, &metrics, &health).await.expect("it starts");
         Running { projector, metrics, health }
     }
@@ -217,10 +231,10 @@ impl Shop {
     /// must be those of a fresh fold.
     pub async fn until_caught_up(&self) {
         let head = self.head().await;
-        // Not only those that are shown: one that has been begun is soon.
+        // Not only those that are shown: one that has been begun is soon, and all in Postgres will be.
         let kept = "select projection from projections.generations where state in ('live', 'filling')";
-        let kept = self.sql(kept).await;
-        for projection in ["catalogue", "orders"].into_iter().chain(kept.lines()) {
+        let (kept, in_postgres) = (self.sql(kept).await, self.kept.lock().expect("nobody panicked").clone());
+        for projection in ["catalogue", "orders"].into_iter().chain(in_postgres).chain(kept.lines()) {
             self.until_at(projection, head).await;
         }
         crate::views::assert_equal_to_a_fresh_fold(self).await;
