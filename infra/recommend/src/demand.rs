@@ -4,7 +4,7 @@ use crate::trade::Sale;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// What is known of one item's sales; logarithms, as blends weigh ratios.
+/// What is known of one item's sales; logarithms, as blends weigh ratios, but for two shares.
 pub(crate) const FIGURES: usize = 12;
 /// Days in which the weight of a sale halves.
 const HALF_LIVES: [f64; 5] = [3.0, 7.0, 14.0, 30.0, 90.0];
