@@ -40,6 +40,7 @@ async fn a_projection_that_is_silent_although_there_are_events_raises_an_alarm()
     sqlx::query("lock table orders_1.orders").execute(&mut *lock).await.expect("it is locked");
     shop.trade(40).await;
     projector.until_failing("orders", "has not moved for ").await;
+    projector.until_reported(" s although there are events").await;
     assert_eq!(projector.of("kontor_projection_silent", "orders"), 1.0);
     lock.rollback().await.expect("it ends");
     shop.until_caught_up().await;
