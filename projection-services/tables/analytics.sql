@@ -45,8 +45,8 @@ create table analytics_by_product (
 ) with (fillfactor = 80);
 create index analytics_by_product_of_time on analytics_by_product (resolution, at);
 
--- The same of each category with those below it, from hours on, as the product was categorised when it was sold. An order in two categories
--- counts in both.
+-- The same of each category with those below it, from hours on, as the product was categorised when it was sold. An order in two
+-- categories counts in both.
 create table analytics_by_category (
     category           text        collate "C" not null,
     resolution         smallint    not null, -- 1 to 3

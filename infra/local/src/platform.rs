@@ -32,6 +32,7 @@ pub struct PlatformPorts {
 impl PlatformPorts {
     /// The ports from a base lie within so many.
     pub const SPAN: u16 = 27;
+    /// The greatest base.
     pub const BASE_MAX: u16 = u16::MAX - Self::SPAN + 1;
 
     /// The ports of `infra/up --port-base <base>`. `base` is at most [`Self::BASE_MAX`].
