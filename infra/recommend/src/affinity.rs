@@ -15,7 +15,7 @@ pub(crate) const HALF_LIFE_DAYS: f64 = 120.0;
 /// What is added to the diagonal (λ of the paper): customers who have to agree before it counts.
 const RIDGE: f32 = 100.0;
 /// The items that take part, those with the most customers first: work and memory grow with the cube and the square.
-const ITEMS_MAX: usize = 5_000;
+const ITEMS_MAX: usize = 3_000;
 /// An item that hardly anybody has bought says nothing of others: its words do.
 const CUSTOMERS_MIN: f32 = 0.5;
 /// Weights kept of an item.

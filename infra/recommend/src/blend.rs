@@ -25,11 +25,20 @@ pub(crate) struct Blend {
     weights: Vec<f32>,
 }
 
-/// Rows of features, each with what came of it, from 0 to 1.
+/// Rows of features, each with what came of it.
 pub(crate) struct Lessons {
     width: usize,
     features: Vec<f32>,
-    outcomes: Vec<f32>,
+    outcomes: Vec<Outcome>,
+}
+
+/// What came of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Outcome {
+    /// From 0 to 1.
+    pub value: f32,
+    /// How many rows it stands for.
+    pub weight: f32,
 }
 
 impl Lessons {
@@ -38,7 +47,7 @@ impl Lessons {
     }
 
     /// `features` has at least as many as a row is wide; the first count.
-    pub fn add(&mut self, features: &[f32], outcome: f32) {
+    pub fn add(&mut self, features: &[f32], outcome: Outcome) {
         self.features.extend_from_slice(&features[..self.width]);
         self.outcomes.push(outcome);
     }
@@ -65,10 +74,10 @@ impl Blend {
     /// `None`: the lessons are too few.
     pub fn learn(lessons: Lessons) -> Option<Self> {
         let Lessons { width, mut features, outcomes } = lessons;
-        if outcomes.iter().sum::<f32>() < POSITIVE_MIN {
+        if outcomes.iter().map(|outcome| outcome.weight * outcome.value).sum::<f32>() < POSITIVE_MIN {
             return None;
         }
-        let (mean, deviation) = standardise(&mut features, width);
+        let (mean, deviation) = standardise(&mut features, width, &outcomes);
         let weights = newton(&features, width, &outcomes)?;
         let (of_features, bias) = weights.split_at(width);
         let scaled: Vec<_> = of_features.iter().zip(&deviation).map(|(weight, deviation)| weight / deviation).collect();
@@ -79,14 +88,15 @@ impl Blend {
 }
 
 /// Brings each column to mean 0 and deviation 1; returns what they were.
-fn standardise(features: &mut [f32], width: usize) -> (Vec<f64>, Vec<f64>) {
-    let rows = (features.len() / width) as f64;
+fn standardise(features: &mut [f32], width: usize, outcomes: &[Outcome]) -> (Vec<f64>, Vec<f64>) {
+    let rows: f64 = outcomes.iter().map(|outcome| f64::from(outcome.weight)).sum();
+    let shares = || outcomes.iter().map(|outcome| f64::from(outcome.weight) / rows);
     let (mut mean, mut deviation) = (vec![0.0; width], vec![0.0; width]);
-    for row in features.chunks_exact(width) {
-        mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value) / rows);
+    for (row, share) in features.chunks_exact(width).zip(shares()) {
+        mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += share * f64::from(*value));
     }
-    for row in features.chunks_exact(width) {
-        let squares = row.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean).powi(2) / rows);
+    for (row, share) in features.chunks_exact(width).zip(shares()) {
+        let squares = row.iter().zip(&mean).map(|(value, mean)| share * (f64::from(*value) - mean).powi(2));
         deviation.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square);
     }
     // A column that is always the same says nothing, and is left at 0.
@@ -100,9 +110,12 @@ fn standardise(features: &mut [f32], width: usize) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// The weights of the features and, last, the bias, that make the outcomes most likely. `None`: there are no such.
-fn newton(features: &[f32], width: usize, outcomes: &[f32]) -> Option<Vec<f64>> {
+fn newton(features: &[f32], width: usize, outcomes: &[Outcome]) -> Option<Vec<f64>> {
     let mut weights = vec![0.0_f64; width + 1];
-    let mean = outcomes.iter().map(|outcome| f64::from(*outcome)).sum::<f64>() / outcomes.len() as f64;
+    let sums = outcomes.iter().fold((0.0, 0.0), |(values, all), Outcome { value, weight }| {
+        (values + f64::from(*weight) * f64::from(*value), all + f64::from(*weight))
+    });
+    let mean = sums.0 / sums.1;
     weights[width] = (mean / (1.0 - mean)).ln();
     let mut here = Surface::at(&weights, features, outcomes);
     for _ in 0..ROUNDS_MAX {
@@ -136,7 +149,7 @@ struct Surface {
 }
 
 impl Surface {
-    fn at(weights: &[f64], features: &[f32], outcomes: &[f32]) -> Self {
+    fn at(weights: &[f64], features: &[f32], outcomes: &[Outcome]) -> Self {
         let width = weights.len() - 1;
         let (mut loss, mut slope) = (0.0, Mat::<f64>::zeros(width + 1, 1));
         let mut curvature = Mat::<f64>::zeros(width + 1, width + 1);
@@ -146,8 +159,9 @@ impl Surface {
                 let sum: f64 = row.iter().zip(weights).map(|(value, weight)| f64::from(*value) * weight).sum();
                 let odds = sum + weights[width];
                 let likely = 1.0 / (1.0 + (-odds).exp());
-                loss += odds.max(0.0) + (-odds.abs()).exp().ln_1p() - f64::from(*outcome) * odds;
-                let (error, spread) = (f64::from(*outcome) - likely, (likely * (1.0 - likely)).sqrt() as f32);
+                let (value, weight) = (f64::from(outcome.value), f64::from(outcome.weight));
+                loss += weight * (odds.max(0.0) + (-odds.abs()).exp().ln_1p() - value * odds);
+                let (error, spread) = (weight * (value - likely), (weight * likely * (1.0 - likely)).sqrt() as f32);
                 row.iter().enumerate().for_each(|(at, value)| slope[(at, 0)] += error * f64::from(*value));
                 slope[(width, 0)] += error;
                 scaled.extend(row.iter().map(|value| value * spread));
@@ -179,7 +193,7 @@ mod tests {
         let mut lessons = Lessons::new(3);
         for at in 0..rows {
             let (a, b) = ((at % 10) as f32, (at / 10 % 10) as f32);
-            lessons.add(&[a, b, 5.0], outcome(a, b));
+            lessons.add(&[a, b, 5.0], Outcome { value: outcome(a, b), weight: 1.0 });
         }
         lessons
     }
@@ -192,6 +206,21 @@ mod tests {
             let found = blend.score(&[a, b, 5.0]);
             assert!((found - odds(a, b)).abs() < 0.2, "{found} instead of {}", odds(a, b));
         }
+    }
+
+    #[test]
+    fn a_row_counts_for_as_many_as_it_stands_for() {
+        let mut few = Lessons::new(3);
+        let mut many = Lessons::new(3);
+        for at in 0..3_000 {
+            let row = [(at % 10) as f32, (at / 10 % 10) as f32, 5.0];
+            let value = if at % 7 == 0 { 1.0 } else { 0.0 };
+            few.add(&row, Outcome { value, weight: 3.0 });
+            (0..3).for_each(|_| many.add(&row, Outcome { value, weight: 1.0 }));
+        }
+        let [few, many] = [few, many].map(|lessons| Blend::learn(lessons).expect("enough of them"));
+        let differ = |a: f32, b: f32| (few.score(&[a, b, 5.0]) - many.score(&[a, b, 5.0])).abs();
+        assert!([(0.0, 0.0), (9.0, 0.0), (3.0, 7.0)].iter().all(|(a, b)| differ(*a, *b) < 1e-3), "{few:?} {many:?}");
     }
 
     #[test]

@@ -112,13 +112,18 @@ impl Trade {
     /// orders of the customer. A guest's cancellation finds no order, and changes none.
     pub(crate) fn sales(&self, until: DateTime<Utc>) -> Vec<Sale> {
         let mut sales = Vec::<Sale>::new();
-        let mut kept = HashMap::<(u32, u32), Vec<(usize, u64)>>::new(); // Customer and item to sale and units.
+        // Customer and item to sale and units, of what will be taken back: most never is.
+        let mut kept = HashMap::<(u32, u32), Vec<(usize, u64)>>::new();
+        for entry in self.until(until).iter().filter(|entry| entry.taken_back) {
+            let Some(customer) = entry.customer else { continue };
+            kept.extend(entry.lines.iter().map(|(item, _)| ((customer, *item), Vec::new())));
+        }
         for entry in self.until(until) {
             match (entry.taken_back, entry.customer) {
                 (false, customer) => {
                     for &(item, units) in &entry.lines {
-                        if let Some(customer) = customer {
-                            kept.entry((customer, item)).or_default().push((sales.len(), units));
+                        if let Some(kept) = customer.and_then(|customer| kept.get_mut(&(customer, item))) {
+                            kept.push((sales.len(), units));
                         }
                     }
                     let items = entry.lines.iter().map(|(item, _)| *item).collect();
