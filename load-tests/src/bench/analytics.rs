@@ -8,10 +8,9 @@
 use super::checkout::ms;
 use super::read::crowd;
 use super::report::Report;
-use super::shop::Size;
-use super::shop::filler::Filler;
 use super::shop::order::{Order, opened};
 use super::shop::product::{Product, categories};
+use super::shop::{self, Opened, Size};
 use super::stage::Stage;
 use crate::connection::{Connection, Request};
 use crate::dice::Dice;
@@ -122,15 +121,7 @@ impl Run {
 pub async fn run(quick: bool) -> Result<Report> {
     let size = Size::of(quick);
     let (all, each) = if quick { (4, 1) } else { (20, 5) };
-    let mut stage = Stage::start().await?;
-    let mut filler = Filler::open(&stage, size).await?;
-    filler.complete().await?;
-    let events = filler.events();
-    filler.close().await;
-    stage.start_projector(&[PROJECTION])?;
-    eprintln!("The projector follows {} events", grouped(events as f64));
-    stage.follow(&[PROJECTION], events).await?;
-    stage.tidy().await?;
+    let Opened { mut stage, events, .. } = shop::open(size, &[PROJECTION]).await?;
     stage.start_query().await?;
     check_totals(&stage, size).await?;
 

@@ -9,8 +9,7 @@ use super::checkout::ms;
 use super::cpu;
 use super::questions::{Kind, Questions};
 use super::report::Report;
-use super::shop::Size;
-use super::shop::filler::Filler;
+use super::shop::{self, Opened, Size};
 use super::stage::Stage;
 use crate::table::{Table, grouped};
 use anyhow::{Result, ensure};
@@ -61,15 +60,7 @@ const ASKED: [&str; 3] = ["catalogue", "orders", "product-cards"];
 pub async fn run(quick: bool) -> Result<Report> {
     let size = Size::of(quick);
     let length = Duration::from_secs(if quick { 3 } else { 15 });
-    let mut stage = Stage::start().await?;
-    let mut filler = Filler::open(&stage, size).await?;
-    filler.complete().await?;
-    let events = filler.events();
-    filler.close().await;
-    stage.start_projector(&ASKED)?;
-    eprintln!("The projector follows {} events", grouped(events as f64));
-    stage.follow(&ASKED, events).await?;
-    stage.tidy().await?;
+    let Opened { mut stage, events, .. } = shop::open(size, &ASKED).await?;
     stage.start_query().await?;
 
     let mut runs = Vec::new();

@@ -12,10 +12,8 @@ mod steady;
 use super::checkout::ms;
 use super::read::crowd::{self, Answers};
 use super::report::Report;
-use super::shop::Size;
-use super::shop::buyer;
-use super::shop::filler::Filler;
 use super::shop::product::Product;
+use super::shop::{self, Opened, Size, buyer};
 use super::stage::Stage;
 use crate::connection::{Connection, Reply, Request};
 use crate::dice::Dice;
@@ -66,15 +64,7 @@ struct Measured {
 pub async fn run(folder: Option<&Path>, quick: bool) -> Result<Report> {
     let size = Size::of(quick);
     let length = Duration::from_secs(if quick { 4 } else { 20 });
-    let mut stage = Stage::start().await?;
-    let mut filler = Filler::open(&stage, size).await?;
-    filler.complete().await?;
-    let events = filler.events();
-    filler.close().await;
-    stage.start_projector(&ASKED)?;
-    eprintln!("The projector follows {} events", grouped(events as f64));
-    stage.follow(&ASKED, events).await?;
-    stage.tidy().await?;
+    let Opened { mut stage, events, .. } = shop::open(size, &ASKED).await?;
 
     eprintln!("A model is learnt");
     let model = kontor(&stage, &["recommend", "train", "--json"]).await?;

@@ -3,8 +3,7 @@
 
 use super::cpu;
 use super::report::{Report, median};
-use super::shop::Size;
-use super::shop::filler::Filler;
+use super::shop::{Size, filler};
 use super::stage::Stage;
 use crate::table::{Table, grouped};
 use anyhow::{Context, Result, ensure};
@@ -35,10 +34,7 @@ impl Run {
 pub async fn run(quick: bool) -> Result<Report> {
     let size = Size::of(quick);
     let stage = Stage::start().await?;
-    let mut filler = Filler::open(&stage, size).await?;
-    filler.complete().await?;
-    let events = filler.events();
-    filler.close().await;
+    let events = filler::fill(&stage, size).await?;
     stage.tidy().await?;
 
     let mut runs = Vec::new();

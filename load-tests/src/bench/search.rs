@@ -5,9 +5,8 @@
 
 use super::read::{costs, measure, times};
 use super::report::Report;
-use super::shop::Size;
-use super::shop::filler::Filler;
 use super::shop::product::words;
+use super::shop::{self, Opened, Size};
 use super::stage::Stage;
 use crate::connection::{Connection, Request};
 use crate::table::grouped;
@@ -23,15 +22,8 @@ const ITEMS: usize = 20;
 pub async fn run(quick: bool) -> Result<Report> {
     let (products, orders, seconds) = if quick { (10_000, 2_000, 5) } else { (100_000, 20_000, 20) };
     let size = Size { products, orders };
-    let mut stage = Stage::start().await?;
-    let mut filler = Filler::open(&stage, size).await?;
-    filler.complete().await?;
-    let events = filler.events();
-    filler.close().await;
-    stage.start_projector(&[PROJECTION])?;
-    let followed = stage.follow(&[PROJECTION], events).await?;
+    let Opened { mut stage, events, followed } = shop::open(size, &[PROJECTION]).await?;
     eprintln!("The projector indexed {} events/s", grouped(followed.rate()));
-    stage.tidy().await?;
     stage.start_query().await?;
 
     let mut questions = Vec::new();

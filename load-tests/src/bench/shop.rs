@@ -6,6 +6,7 @@
 //! - [`stream`]: one aggregate's events, as its rules decide them.
 //! - [`history`]: all of it, append by append.
 //! - [`filler`]: appends it to a log.
+//! - [`open`]: all of that, with read models beside it.
 
 pub mod buyer;
 pub mod filler;
@@ -13,6 +14,10 @@ pub mod history;
 pub mod order;
 pub mod product;
 pub mod stream;
+
+use super::stage::{Followed, Stage};
+use crate::table::grouped;
+use anyhow::Result;
 
 /// How large a shop is. Numbers of products and orders begin at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,24 @@ impl Size {
     pub fn buyers(self) -> usize {
         self.products / 10
     }
+}
+
+/// A stage with a whole shop in its log, and a projector that has followed all of its events.
+pub struct Opened {
+    pub stage: Stage,
+    pub events: i64,
+    pub followed: Followed,
+}
+
+/// Fills the log of a new stage, and lets a projector keep `projections`.
+pub async fn open(size: Size, projections: &[&str]) -> Result<Opened> {
+    let mut stage = Stage::start().await?;
+    let events = filler::fill(&stage, size).await?;
+    stage.start_projector(projections)?;
+    eprintln!("The projector follows {} events", grouped(events as f64));
+    let followed = stage.follow(projections, events).await?;
+    stage.tidy().await?;
+    Ok(Opened { stage, events, followed })
 }
 
 /// What is valid by its making.

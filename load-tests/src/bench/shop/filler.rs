@@ -17,6 +17,15 @@ use std::sync::Arc;
 /// Appends under way. A batch takes some hundreds.
 const UNDER_WAY: usize = 4_000;
 
+/// Fills the log of `stage` with a whole shop; returns how many events that took.
+pub async fn fill(stage: &Stage, size: Size) -> anyhow::Result<i64> {
+    let mut filler = Filler::open(stage, size).await?;
+    filler.complete().await?;
+    let events = filler.events();
+    filler.close().await;
+    Ok(events)
+}
+
 /// The one who writes the log.
 pub struct Filler {
     log: Arc<Log>,
