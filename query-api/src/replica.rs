@@ -24,6 +24,8 @@ pub fn connect(url: &SecretUrl, settings: &ReplicaSettings) -> sqlx::Result<PgPo
         ("search_path", "projections".to_owned()),
         // Planning a list took longer than reading it; no statement here wants a plan of its own for each value.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
+        // Rows are joined by keys that come once: remembering them took a fifth of the time of a list.
+        ("enable_memoize", "off".to_owned()),
         ("statement_timeout", format!("{}ms", settings.statement_timeout_ms)),
     ]);
     Ok(PgPoolOptions::new()

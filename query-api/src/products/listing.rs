@@ -23,6 +23,12 @@ const SORT: &str = "sort";
 const KNOWN: [&str; 11] =
     [CATEGORY, CURRENCY, PRICE_MIN, PRICE_MAX, AVAILABLE, ATTRIBUTE, STATUS, SORT, LIMIT, CURSOR, AS_OF];
 
+/// Of the product `p`, what [`IN_LIST`] and [`STOCK`] are made of: the stock of variants is summed up for what is on the page
+/// only, not for what each of many categories brings to it.
+const ROW: &str =
+    "p.sku, p.name, p.description, p.price_minor, p.currency, p.prices, p.withdrawn, p.draft, p.slug, p.categories,
+    p.variants, p.on_hand, p.available, p.product_position, p.stock_position, p.category_position";
+
 /// Which products are wanted, and in which order.
 #[derive(Debug, Default)]
 pub struct Wanted {
@@ -200,7 +206,7 @@ impl Wanted {
         }
         let page = |of: &str| {
             format!(
-                "select {IN_LIST}, l.{key} as key from {table} l join products p on p.sku = l.sku {STOCK}
+                "select {ROW}, l.{key} as key from {table} l join products p on p.sku = l.sku
                  where l.category = {of} and {conditions}
                  order by l.{key} {direction}, l.sku {direction} limit {rows}"
             )
@@ -223,10 +229,11 @@ impl Wanted {
             ),
         };
         format!(
-            "{with} select coalesce(c.position, 0) as reached, {is_there} as is_there, p.*
+            "{with} select coalesce(c.position, 0) as reached, {is_there} as is_there, {IN_LIST}, p.key
              from (select 1) as always
              left join checkpoints c on c.projection = 'catalogue'
              left join ({listed}) p on true
+             {STOCK}
              order by p.key {direction}, p.sku {direction}"
         )
     }
