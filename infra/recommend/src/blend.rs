@@ -16,7 +16,7 @@ const LENGTH_MIN: f64 = 1e-3;
 /// What keeps weights small (for features of variance 1): as much as so many rows that say nothing.
 const RIDGE: f64 = 10.0;
 /// Less than this many things bought teach nothing.
-const POSITIVE_MIN: f32 = 200.0;
+const POSITIVE_MIN: f64 = 200.0;
 
 /// Log-odds as a weighted sum of features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,14 @@ pub(crate) struct Outcome {
     pub value: f32,
     /// How many rows it stands for.
     pub weight: f32,
+}
+
+/// How many rows they stand for, and what came of all of those together.
+fn sums(outcomes: &[Outcome]) -> (f64, f64) {
+    outcomes.iter().fold((0.0, 0.0), |(rows, values), outcome| {
+        let weight = f64::from(outcome.weight);
+        (rows + weight, values + weight * f64::from(outcome.value))
+    })
 }
 
 impl Lessons {
@@ -74,7 +82,7 @@ impl Blend {
     /// `None`: the lessons are too few.
     pub fn learn(lessons: Lessons) -> Option<Self> {
         let Lessons { width, mut features, outcomes } = lessons;
-        if outcomes.iter().map(|outcome| outcome.weight * outcome.value).sum::<f32>() < POSITIVE_MIN {
+        if sums(&outcomes).1 < POSITIVE_MIN {
             return None;
         }
         let (mean, deviation) = standardise(&mut features, width, &outcomes);
@@ -89,7 +97,7 @@ impl Blend {
 
 /// Brings each column to mean 0 and deviation 1; returns what they were.
 fn standardise(features: &mut [f32], width: usize, outcomes: &[Outcome]) -> (Vec<f64>, Vec<f64>) {
-    let rows: f64 = outcomes.iter().map(|outcome| f64::from(outcome.weight)).sum();
+    let (rows, _) = sums(outcomes);
     let shares = || outcomes.iter().map(|outcome| f64::from(outcome.weight) / rows);
     let (mut mean, mut deviation) = (vec![0.0; width], vec![0.0; width]);
     for (row, share) in features.chunks_exact(width).zip(shares()) {
@@ -112,10 +120,8 @@ fn standardise(features: &mut [f32], width: usize, outcomes: &[Outcome]) -> (Vec
 /// The weights of the features and, last, the bias, that make the outcomes most likely. `None`: there are no such.
 fn newton(features: &[f32], width: usize, outcomes: &[Outcome]) -> Option<Vec<f64>> {
     let mut weights = vec![0.0_f64; width + 1];
-    let sums = outcomes.iter().fold((0.0, 0.0), |(values, all), Outcome { value, weight }| {
-        (values + f64::from(*weight) * f64::from(*value), all + f64::from(*weight))
-    });
-    let mean = sums.0 / sums.1;
+    let (rows, values) = sums(outcomes);
+    let mean = values / rows;
     weights[width] = (mean / (1.0 - mean)).ln();
     let mut here = Surface::at(&weights, features, outcomes);
     for _ in 0..ROUNDS_MAX {

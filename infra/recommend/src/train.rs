@@ -101,17 +101,14 @@ impl Drawn {
         for (past, bought) in evenly(&taught, CUSTOMERS_MAX) {
             let Some(leaning) = Leaning::of(knowledge, past) else { continue };
             for item in leaning.candidates(FOR_LESSONS, &|_| true) {
-                let outcome = if bought.contains(&item) {
-                    Outcome { value: 1.0, weight: 1.0 }
-                } else {
-                    passed_over += 1;
-                    if passed_over % STANDS_FOR != 0 {
-                        continue;
-                    }
-                    Outcome { value: 0.0, weight: STANDS_FOR as f32 }
-                };
+                let is_bought = bought.contains(&item);
+                passed_over += usize::from(!is_bought);
+                if !is_bought && passed_over % STANDS_FOR > 0 {
+                    continue;
+                }
+                let (value, weight) = if is_bought { (1.0, 1.0) } else { (0.0, STANDS_FOR as f32) };
                 let lessons = if leaning.has(item) { &mut self.again } else { &mut self.new };
-                lessons.add(&leaning.signs(item), outcome);
+                lessons.add(&leaning.signs(item), Outcome { value, weight });
             }
         }
     }
