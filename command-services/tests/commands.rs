@@ -160,6 +160,8 @@ async fn what_is_wrong_with_a_request_is_named() {
     let lines = json!([line("MUG", 1), line("MUG", 0)]);
     refused("/v1/orders", &order(lines).to_string(), 422, "invalid-lines", "lines[1].quantity").await;
     refused("/v1/nowhere", "{}", 404, "no-such-path", "").await;
+    refused("/v1/products/MUG/nowhere", "{}", 404, "no-such-path", "").await;
+    refused("/v1/productsandmore", "{}", 404, "no-such-path", "").await;
     assert_eq!(app.log().await.len(), 2, "nothing of all that was stored");
 }
 
