@@ -12,9 +12,14 @@ pub enum Error {
     /// The process ended before it was ready. `log_tail`: its last words, several lines.
     #[error("{server} ended before it was ready ({status}); its log {} ends with:\n{log_tail}", log.display())]
     Ended { server: String, status: String, log: PathBuf, log_tail: String },
-    /// The process runs, but did not become ready in time.
-    #[error("{server} was not ready within {seconds} s ({last}); its log is {}", log.display())]
-    NotReady { server: String, seconds: u64, last: String, log: PathBuf },
+    /// The process runs, but did not become ready in time. `last`: why it was not, the last time it was asked.
+    #[error(
+        "{server} was not ready within {seconds} s ({last}); its log {} ends with:\n{log_tail}", log.display()
+    )]
+    NotReady { server: String, seconds: u64, last: String, log: PathBuf, log_tail: String },
+    /// A replica runs, but does not show in time what its primary has.
+    #[error("{server} has not followed within {seconds} s ({last}); its log is {}", log.display())]
+    Behind { server: String, seconds: u64, last: String, log: PathBuf },
     /// A process that should go on ended.
     #[error("{server} ended unexpectedly ({status}); its log is {}", log.display())]
     Died { server: String, status: String, log: PathBuf },

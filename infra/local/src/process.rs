@@ -19,6 +19,8 @@ pub use rustix::process::Signal as ProcessSignal;
 
 /// A log that has grown beyond this is set aside at the next start, in bytes.
 const LOG_SIZE_MAX: u64 = 16 << 20;
+/// Lines of its log that are quoted of a process that did not start as it should.
+const LOG_TAIL: usize = 12;
 
 /// A running child in a process group of its own, its output in a log file. Killed with its whole group when dropped.
 #[derive(Debug)]
@@ -162,8 +164,8 @@ impl Process {
             }
             let Err(last) = ready().await else { return Ok(()) };
             if started.elapsed() > within {
-                let seconds = within.as_secs();
-                return Err(Error::NotReady { server: self.name.clone(), seconds, last, log: self.log.clone() });
+                let (server, log, log_tail) = (self.name.clone(), self.log.clone(), self.log_tail(LOG_TAIL));
+                return Err(Error::NotReady { server, seconds: within.as_secs(), last, log, log_tail });
             }
             progress(started.elapsed(), &last);
             tokio::time::sleep(pause).await;
@@ -172,7 +174,7 @@ impl Process {
     }
 
     pub(crate) fn ended_early(&self, status: ExitStatus) -> Error {
-        let log_tail = self.log_tail(12);
+        let log_tail = self.log_tail(LOG_TAIL);
         Error::Ended { server: self.name.clone(), status: status.to_string(), log: self.log.clone(), log_tail }
     }
 }

@@ -97,9 +97,12 @@ impl Tier {
 }
 
 async fn ready(ops_port: u16) -> Result<(), String> {
-    match http::get(ops_port, "/readyz").await {
+    match http::get(ops_port, "/readyz?verbose").await {
         Ok((200, _)) => Ok(()),
-        Ok((status, body)) => Err(format!("/readyz answers {status}: {}", body.trim())),
+        Ok((status, body)) => {
+            let failing: Vec<_> = body.lines().filter(|check| check.contains(": not ok for ")).collect();
+            Err(format!("/readyz answers {status}: {}", failing.join("; ")))
+        }
         Err(error) => Err(format!("/readyz does not answer: {error}")),
     }
 }

@@ -48,12 +48,7 @@ impl Postgres {
         if self.streams_within(primary, Duration::from_secs(30)).await? {
             return Ok(());
         }
-        Err(Error::NotReady {
-            server: self.name(),
-            seconds: 30,
-            last: "it does not stream".to_owned(),
-            log: self.log(),
-        })
+        Err(Error::Behind { server: self.name(), seconds: 30, last: "it does not stream".to_owned(), log: self.log() })
     }
 
     /// Returns once the replica shows all that `primary` had committed when this was called.
@@ -64,7 +59,7 @@ impl Postgres {
         while self.sql(&format!("select pg_last_wal_replay_lsn() >= '{target}'")).await? != "t" {
             if started.elapsed() > within {
                 let (seconds, last) = (within.as_secs(), format!("it has not replayed up to {target}"));
-                return Err(Error::NotReady { server: self.name(), seconds, last, log: self.log() });
+                return Err(Error::Behind { server: self.name(), seconds, last, log: self.log() });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
