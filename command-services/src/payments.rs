@@ -10,7 +10,7 @@ pub mod signature;
 pub mod simulator;
 pub mod stripe;
 
-use crate::executor::{Context, Decision, Done, Executor, Expects, Failure, Stop, Unit};
+use crate::executor::{Context, Decision, Done, Effect, Executor, Expects, Failure, Stop, Unit};
 use crate::refusal::Refusal;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -119,13 +119,12 @@ impl Payments {
         Ok(self.executor.log().load::<Payment>(&payment_id.to_string()).await?.aggregate)
     }
 
-    /// Brings an attempt towards its end: asks the provider to do it, or what became of it, and records the answer.
-    /// Changes nothing when its end is known.
+    /// Asks the provider to do what an attempt requests, or what became of it. The answer is to be [recorded](Answer::record).
+    /// `None`: the attempt's end is known, or there is nothing new.
     ///
     /// # Errors
-    /// [`Failure::Refused`] when there is no such attempt, or the provider says what cannot be; others are to be tried
-    /// again.
-    pub async fn settle(&self, payment_id: PaymentId, attempt: AttemptId) -> Result<(), Failure> {
+    /// [`Failure::Refused`] when there is no such attempt; others are to be tried again.
+    pub async fn ask(&self, payment_id: PaymentId, attempt: AttemptId) -> Result<Option<Answer>, Failure> {
         let (mut payment, _) = self.executor.peek::<Payment>(&payment_id.to_string()).await?;
         if payment.attempt(attempt).is_none() {
             payment = self.load(payment_id).await?; // Another process may have requested it.
@@ -133,7 +132,7 @@ impl Payments {
         let request = Request::of(payment_id, &payment, attempt).map_err(refused)?;
         let progress = payment.attempt(attempt).map_or(Progress::Requested, |attempt| attempt.progress);
         if !progress.is_open() {
-            return Ok(());
+            return Ok(None);
         }
         let name = &payment.account().map_err(refused)?.provider;
         let provider = self
@@ -145,32 +144,25 @@ impl Payments {
         };
         let outcome = timeout(self.timeout, answer).await.unwrap_or(Outcome::Unknown);
         if outcome == Outcome::Unknown && progress != Progress::Requested {
-            return Ok(()); // That is known already.
+            return Ok(None); // That is known already.
         }
-        let key = format!("{attempt} {}", word(&outcome));
-        self.record(&key, Record { payment_id, attempt, outcome, provider_event: None, at: Utc::now() }).await?;
-        Ok(())
+        Ok(Some(Answer { payment_id, attempt, outcome, provider_event: None, at: Utc::now() }))
     }
 
     /// Records what a provider has told of its own accord; a notification that comes again changes nothing.
     pub async fn hear(&self, provider: &Provider, notification: Notification) -> Result<Done, Failure> {
         let Notification { event, payment_id, attempt, outcome } = notification;
-        let key = format!("{provider} {event}");
-        let record = Record { payment_id, attempt, outcome, provider_event: Some(event), at: Utc::now() };
-        self.record(&key, record).await
-    }
-
-    /// `key` says all that `record` does, but for the time.
-    async fn record(&self, key: &str, record: Record) -> Result<Done, Failure> {
+        let key = Key::new(ACTOR, &format!("{provider} {event}"), b"");
+        let told = Answer { payment_id, attempt, outcome, provider_event: Some(event), at: Utc::now() };
         let context = Context {
-            key: Key::new(ACTOR, key, b""),
+            key,
             correlation_id: Uuid::now_v7(),
             causation_id: Uuid::now_v7(),
             caller: Caller::internal(ACTOR),
             expects: Expects::Anything,
             trace: TraceParent::new_root(false),
         };
-        self.executor.execute(context, record).await
+        self.executor.execute(context, told).await
     }
 }
 
@@ -206,25 +198,42 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// Books what a provider says became of an attempt.
-struct Record {
+/// What a provider says became of an attempt.
+#[derive(Debug, Clone)]
+pub struct Answer {
     payment_id: PaymentId,
     attempt: AttemptId,
     outcome: Outcome,
+    /// The notification that told of it, if it came unasked.
     provider_event: Option<ProviderEventId>,
     at: DateTime<Utc>,
 }
 
-impl Decision for Record {
-    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+impl Answer {
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// The key of the command that records it: it says all that the answer does, but for the time.
+    pub fn key(&self) -> Key {
+        Key::new(ACTOR, &format!("{} {}", self.attempt, word(&self.outcome)), b"")
+    }
+
+    /// Books it with the payment.
+    pub async fn record(&self, unit: &mut Unit<'_>) -> Result<Effect, Stop> {
         let record = PaymentCommand::Record {
             attempt: self.attempt,
             outcome: self.outcome.clone(),
             provider_event: self.provider_event.clone(),
             at: self.at,
         };
-        let id = self.payment_id.to_string();
-        unit.handle::<Payment>(&id, record).await.map_err(|refused| refused.or(Refusal::Payment))?;
-        Ok(())
+        let recorded = unit.handle::<Payment>(&self.payment_id.to_string(), record).await;
+        recorded.map_err(|refused| refused.or(Refusal::Payment))
+    }
+}
+
+impl Decision for Answer {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        self.record(unit).await.map(drop)
     }
 }

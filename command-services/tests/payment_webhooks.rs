@@ -116,7 +116,7 @@ async fn two_processes_deliver_each_webhook_once_and_many_find_their_way() {
         asked.push(process.request("tok_async").await);
     }
     for &(payment, attempt) in &asked {
-        process.payments.settle(payment, attempt).await.expect("it is asked");
+        process.ask(payment, attempt).await.expect("it is asked");
     }
     all_are_delivered(&app.servers).await;
     for (payment, attempt) in asked {

@@ -104,7 +104,7 @@ async fn fifty_who_settle_one_attempt_at_once_charge_once() {
     let processes = [Process::start(&servers).await, Process::start(&servers).await];
     for token in ["tok_success", "tok_timeout_after_charge"] {
         let (payment, attempt) = processes[0].request(token).await;
-        let settles = (0..50).map(|n| processes[n % 2].payments.settle(payment, attempt));
+        let settles = (0..50).map(|n| processes[n % 2].ask(payment, attempt));
         for settled in join_all(settles).await {
             settled.expect("each is told");
         }
@@ -152,7 +152,7 @@ async fn whatever_is_cut_off_half_way_is_settled_in_the_end() {
     // 1. Each is cut off after another while.
     for (n, &(payment, attempt)) in (0_u64..).zip(&payments) {
         let process = process.clone();
-        let settling = tokio::spawn(async move { process.payments.settle(payment, attempt).await });
+        let settling = tokio::spawn(async move { process.ask(payment, attempt).await });
         tokio::time::sleep(Duration::from_micros(n * 150)).await;
         settling.abort();
     }
@@ -213,10 +213,10 @@ async fn a_refused_attempt_is_refused_whenever_it_is_asked_for() {
 async fn a_settled_attempt_that_nobody_requested_is_refused() {
     let servers = servers().await;
     let process = Process::start(&servers).await;
-    let error = process.payments.settle(PaymentId(Uuid::now_v7()), new_attempt()).await.expect_err("no such payment");
+    let error = process.ask(PaymentId(Uuid::now_v7()), new_attempt()).await.expect_err("no such payment");
     assert_eq!(error.to_string(), "no payment has this id");
     let (payment, _) = process.request("tok_success").await;
     let attempt = new_attempt();
-    let error = process.payments.settle(payment, attempt).await.expect_err("no such attempt");
+    let error = process.ask(payment, attempt).await.expect_err("no such attempt");
     assert_eq!(error.to_string(), format!("the payment knows no attempt {attempt}"));
 }

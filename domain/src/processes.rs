@@ -21,7 +21,7 @@ pub use reservations::ReservationsProcess;
 pub use returns::ReturnsProcess;
 
 use crate::order::OrderEvent;
-use crate::payment::{Operation, PaymentEvent, Progress};
+use crate::payment::{Operation, Outcome, PaymentEvent, Progress};
 use crate::text::{PaymentMethod, Reason};
 use crate::timer::{TimerEvent, TimerReason};
 use crate::{AttemptId, Money, OrderId, PaymentId, Quantity, ReturnId, Sku};
@@ -60,13 +60,10 @@ pub enum Reaction {
     AskProvider {
         payment_id: PaymentId,
         attempt: AttemptId,
+        /// To be done in the append that records the answer, if that is an authorisation of as much.
+        confirms: Option<Confirmation>,
     },
-    /// Books the authorisation, confirms the order and its reservations. `authorised` is `None` when nothing is due.
-    ConfirmOrder {
-        order_id: OrderId,
-        authorised: Option<(PaymentId, Money)>,
-        goods: BTreeMap<Sku, Quantity>,
-    },
+    ConfirmOrder(Confirmation),
     /// Undoes placing and reserving, unless the order is paid meanwhile.
     CancelUnpaidOrder {
         order_id: OrderId,
@@ -135,6 +132,22 @@ pub enum Reaction {
     },
 }
 
+/// Books the authorisation, confirms the order and its reservations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confirmation {
+    pub order_id: OrderId,
+    /// `None`: nothing is due.
+    pub authorised: Option<(PaymentId, Money)>,
+    pub goods: BTreeMap<Sku, Quantity>,
+}
+
+impl Confirmation {
+    /// Whether the provider's answer is the authorisation of what is due.
+    pub fn follows_from(&self, outcome: &Outcome) -> bool {
+        matches!((outcome, self.authorised), (Outcome::Authorised { amount, .. }, Some((_, due))) if *amount == due)
+    }
+}
+
 /// What an order that is not settled is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -171,7 +184,7 @@ impl Reaction {
         match self {
             Reaction::AuthorisePayment { .. } => "authorise-payment",
             Reaction::AskProvider { .. } => "ask-provider",
-            Reaction::ConfirmOrder { .. } => "confirm-order",
+            Reaction::ConfirmOrder(_) => "confirm-order",
             Reaction::CancelUnpaidOrder { .. } => "cancel-unpaid-order",
             Reaction::CancelOrder { .. } => "cancel-order",
             Reaction::VoidPayment { .. } => "void-payment",
@@ -291,10 +304,13 @@ impl Attempts {
     }
 
     /// Asks the provider for those that were requested, and about those of which it has not said the last word: what it was
-    /// to tell by itself may be lost, too.
-    fn ask(&self, payment_id: PaymentId) -> impl Iterator<Item = Instruction> {
+    /// to tell by itself may be lost, too. `confirms`: what an authorisation allows.
+    fn ask(&self, payment_id: PaymentId, confirms: Option<Confirmation>) -> impl Iterator<Item = Instruction> {
         let open = self.0.iter().filter(|(_, heard)| heard.progress.is_open());
-        open.map(move |(&attempt, heard)| Reaction::AskProvider { payment_id, attempt }.to(heard.event_id))
+        open.map(move |(&attempt, heard)| {
+            let confirms = confirms.clone().filter(|_| heard.operation == Operation::Authorise);
+            Reaction::AskProvider { payment_id, attempt, confirms }.to(heard.event_id)
+        })
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::executor::{Context, Decision, Executor, Expects, Failure, Stop, Undecided, Unit};
 use crate::orders::{give_up, handle};
-use crate::payments::Payments;
+use crate::payments::{Answer, Payments};
 use crate::refusal::Refusal;
 use crate::stock;
 use chrono::{DateTime, Utc};
 use kontor_domain::order::{Order, OrderCommand};
 use kontor_domain::payment::{Payment, PaymentCommand, Progress, Provider};
-use kontor_domain::processes::{Instruction, Reaction};
+use kontor_domain::processes::{Confirmation, Instruction, Reaction};
 use kontor_domain::stock::{Stock, StockCommand};
 use kontor_domain::timer::{Timer, TimerCommand, TimerReason};
 use kontor_domain::{AttemptId, LocationId, OrderId, PaymentId, Quantity, Sku};
@@ -73,8 +73,10 @@ pub async fn carry_out(
     instruction: Instruction,
 ) -> Result<Carried, Failure> {
     let Instruction { command_id, reaction } = instruction;
-    if let Reaction::AskProvider { payment_id, attempt } = reaction {
-        payments.settle(payment_id, attempt).await?;
+    if let Reaction::AskProvider { payment_id, attempt, confirms } = reaction {
+        if let Some(answer) = payments.ask(payment_id, attempt).await? {
+            record(executor, origin.command(command_id), answer, confirms).await?;
+        }
         return await_answer(executor, payment_id, attempt).await;
     }
     let name = reaction.name();
@@ -87,6 +89,24 @@ pub async fn carry_out(
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// Records what the provider says. If the order can be confirmed on it, both are one append: whoever buys waits for one less.
+async fn record(
+    executor: &Executor,
+    context: Context,
+    answer: Answer,
+    confirms: Option<Confirmation>,
+) -> Result<(), Failure> {
+    let context = Context { key: answer.key(), ..context };
+    if let Some(confirmation) = confirms.filter(|confirmation| confirmation.follows_from(answer.outcome())) {
+        let both = RecordAndConfirm { answer: answer.clone(), confirmation, now: Utc::now() };
+        match executor.execute(context.clone(), both).await {
+            Err(Failure::Refused(refusal)) => debug!(%refusal, "The order is not confirmed with its payment"),
+            done => return done.map(drop),
+        }
+    }
+    executor.execute(context, answer).await.map(drop)
 }
 
 /// Whether the provider has said by now what became of an attempt.
@@ -125,14 +145,7 @@ impl Decision for Carry {
                 payment(unit, *payment_id, request).await
             }
             Reaction::AskProvider { .. } => Ok(()), // A question, not a command.
-            Reaction::ConfirmOrder { order_id, authorised, goods } => {
-                if let Some((payment_id, amount)) = *authorised {
-                    let authorise = OrderCommand::Authorise { payment_id, amount, authorised_at: now };
-                    handle(unit, *order_id, authorise).await?;
-                }
-                handle(unit, *order_id, OrderCommand::Confirm { confirmed_at: now }).await?;
-                of_goods(unit, goods, |_| StockCommand::Confirm { order_id: *order_id }).await
-            }
+            Reaction::ConfirmOrder(confirmation) => confirm(unit, confirmation, now).await,
             Reaction::CancelUnpaidOrder { order_id, reason, .. } => {
                 let cancel = OrderCommand::CancelUnpaid { reason: reason.clone(), cancelled_at: now };
                 give_up(unit, *order_id, cancel).await
@@ -191,6 +204,33 @@ impl Decision for Carry {
             Reaction::ExpireReservation { order_id, sku } => expire(unit, *order_id, sku, now).await,
         }
     }
+}
+
+/// An authorisation and what it allows: all of it, or nothing.
+struct RecordAndConfirm {
+    answer: Answer,
+    confirmation: Confirmation,
+    now: DateTime<Utc>,
+}
+
+impl Decision for RecordAndConfirm {
+    async fn decide(&self, unit: &mut Unit<'_>) -> Result<(), Stop> {
+        unit.state::<Order>(&self.confirmation.order_id.to_string()).await?; // Its turn comes before the payment's.
+        if self.answer.record(unit).await?.is_unchanged() {
+            return Ok(()); // Told before, and perhaps over since.
+        }
+        confirm(unit, &self.confirmation, self.now).await
+    }
+}
+
+async fn confirm(unit: &mut Unit<'_>, confirmation: &Confirmation, now: DateTime<Utc>) -> Result<(), Stop> {
+    let Confirmation { order_id, authorised, goods } = confirmation;
+    if let Some((payment_id, amount)) = *authorised {
+        let authorise = OrderCommand::Authorise { payment_id, amount, authorised_at: now };
+        handle(unit, *order_id, authorise).await?;
+    }
+    handle(unit, *order_id, OrderCommand::Confirm { confirmed_at: now }).await?;
+    of_goods(unit, goods, |_| StockCommand::Confirm { order_id: *order_id }).await
 }
 
 /// Puts back on sale what was set aside until now, unless that is settled otherwise, and says that its time is over.

@@ -1,15 +1,17 @@
 //! A process that settles payments, and what a check-out and the staff ask of it.
 
 use chrono::Utc;
-use kontor_command_services::executor::{Context, Decision, Executor, Expects, Stop, Unit};
+use kontor_command_services::executor::{Context, Decision, Executor, Expects, Failure, Stop, Unit};
 use kontor_command_services::payments::Payments;
 use kontor_command_services::payments::simulator::ledger::{Entry, State};
 use kontor_command_services::payments::simulator::{Simulator, SimulatorSettings};
 use kontor_command_services::payments::stripe::Stripe;
+use kontor_command_services::processes::reactions::{Origin, carry_out};
 use kontor_command_services::refusal::Refusal;
 use kontor_command_services::service::open_shop;
 use kontor_command_services::settings::Settings;
 use kontor_domain::payment::{Payment, PaymentCommand, Progress};
+use kontor_domain::processes::{Instruction, Reaction};
 use kontor_domain::text::PaymentMethod;
 use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};
 use kontor_event_schemas::upcast;
@@ -95,8 +97,18 @@ impl Process {
     }
 
     pub async fn settle(&self, payment_id: PaymentId, attempt: AttemptId) -> Progress {
-        self.payments.settle(payment_id, attempt).await.expect("it is asked");
+        self.ask(payment_id, attempt).await.expect("it is asked");
         self.progress(payment_id, attempt).await
+    }
+
+    /// Asks the provider once, and records what it says, be it nothing.
+    pub async fn ask(&self, payment_id: PaymentId, attempt: AttemptId) -> Result<(), Failure> {
+        let reaction = Reaction::AskProvider { payment_id, attempt, confirms: None };
+        let instruction = Instruction { command_id: Uuid::now_v7(), reaction };
+        match carry_out(&self.executor, &self.payments, Origin::time(), instruction).await {
+            Ok(_) | Err(Failure::Unknown { .. }) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     pub async fn progress(&self, payment_id: PaymentId, attempt: AttemptId) -> Progress {

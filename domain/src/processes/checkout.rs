@@ -1,6 +1,6 @@
 //! Checkout: an order that was placed is authorised and confirmed, or it is cancelled and its payment voided.
 
-use super::{Attempts, Event, Instruction, Reaction, Waiting};
+use super::{Attempts, Confirmation, Event, Instruction, Reaction, Waiting};
 use crate::order::{OrderEvent, Placed, demand};
 use crate::payment::{Operation, PaymentEvent, Progress};
 use crate::text::{PaymentMethod, Reason};
@@ -51,6 +51,12 @@ impl Ordered {
             goods: demand(&placed.lines).ok()?, // It was added up when the order was placed.
         })
     }
+
+    /// Once all that is due is authorised.
+    fn confirmation(&self) -> Confirmation {
+        let authorised = (self.due.amount_minor > 0).then_some((self.payment_id, self.due));
+        Confirmation { order_id: self.order_id, authorised, goods: self.goods.clone() }
+    }
 }
 
 impl CheckoutProcess {
@@ -86,7 +92,8 @@ impl CheckoutProcess {
     pub fn react(&self) -> Vec<Instruction> {
         let Some(order) = &self.order else { return Vec::new() };
         let next = if self.cancelled { self.undo_payment(order) } else { self.go_on(order) };
-        next.into_iter().chain(self.attempts.ask(order.payment_id)).collect()
+        let confirms = (!self.cancelled && !self.confirmed).then(|| order.confirmation());
+        next.into_iter().chain(self.attempts.ask(order.payment_id, confirms)).collect()
     }
 
     /// Authorised, though the order does not stand: perhaps it was cancelled before the provider had answered.
@@ -108,14 +115,12 @@ impl CheckoutProcess {
             return None;
         }
         if due.amount_minor == 0 {
-            return Some(Reaction::ConfirmOrder { order_id, authorised: None, goods: goods() }.to(placed));
+            return Some(Reaction::ConfirmOrder(order.confirmation()).to(placed));
         }
         if let Some(Authorised { event_id, amount }) = self.authorised {
-            return Some(if amount == due {
-                let authorised = Some((payment_id, amount));
-                Reaction::ConfirmOrder { order_id, authorised, goods: goods() }.to(event_id)
-            } else {
-                cancel_unpaid("the payment was authorised in part only").to(event_id)
+            return Some(match amount == due {
+                true => Reaction::ConfirmOrder(order.confirmation()).to(event_id),
+                false => cancel_unpaid("the payment was authorised in part only").to(event_id),
             });
         }
         if let Some(declined) = self.attempts.at(Operation::Authorise, Progress::Failed) {
@@ -140,7 +145,7 @@ impl CheckoutProcess {
         let next = self.react().into_iter().next().map(|instruction| instruction.reaction);
         match next {
             Some(Reaction::AuthorisePayment { .. }) => Some(Waiting::Authorisation),
-            Some(Reaction::ConfirmOrder { .. }) => Some(Waiting::Confirmation),
+            Some(Reaction::ConfirmOrder(_)) => Some(Waiting::Confirmation),
             Some(Reaction::CancelUnpaidOrder { .. } | Reaction::CancelOrder { .. }) => Some(Waiting::Cancellation),
             Some(Reaction::VoidPayment { .. }) => Some(Waiting::Void),
             _ if self.attempts.is_open(Operation::Void) => Some(Waiting::Void),
@@ -174,8 +179,7 @@ mod tests {
     }
 
     fn confirm() -> Reaction {
-        let authorised = Some((PAYMENT, pence(345)));
-        Reaction::ConfirmOrder { order_id: ORDER, authorised, goods: goods_of_two_lines() }
+        Reaction::ConfirmOrder(confirmation())
     }
 
     fn cancel_unpaid(why: &str) -> Reaction {
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn an_order_that_is_placed_is_authorised() {
         after([]).then([(1, authorise())]).waits_for([Waiting::Authorisation]);
-        after([requested()]).then([(3, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
+        after([requested()]).then([(3, ask_and_confirm())]).waits_for([Waiting::Authorisation]);
     }
 
     #[test]
@@ -205,7 +209,7 @@ mod tests {
         let free = vec![line("A", 2, 0), line("B", 1, 0)];
         let OrderEvent::Placed(mut order) = placed(free.clone(), Fulfilment::Checkout) else { unreachable!() };
         order.checkout = Some(Box::new(checkout(&free, 0)));
-        let confirm = Reaction::ConfirmOrder { order_id: ORDER, authorised: None, goods: goods_of_two_lines() };
+        let confirm = Reaction::ConfirmOrder(Confirmation { authorised: None, ..confirmation() });
         heard([OrderEvent::Placed(order).into(), timer_set()]).then([(1, confirm)]).waits_for([Waiting::Confirmation]);
     }
 
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn a_provider_that_gave_no_answer_is_asked_until_it_does() {
         let no_answer = unknown(AUTHORISE, Operation::Authorise);
-        after([requested(), no_answer.clone()]).then([(4, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
+        after([requested(), no_answer.clone()]).then([(4, ask_and_confirm())]).waits_for([Waiting::Authorisation]);
         after([requested(), no_answer, held(345)]).then([(5, confirm())]).waits_for([Waiting::Confirmation]);
         after([requested(), held(345), cancelled(305).into(), void_requested(), unknown(VOID, Operation::Void)])
             .then([(7, ask(VOID))])

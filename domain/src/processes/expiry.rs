@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_timer_is_set_when_goods_are_held() {
-        after([]).then([(2, ask(AUTHORISE)), (1, wake_me())]).waits_for([Waiting::Authorisation]);
-        after([timer_set()]).then([(2, ask(AUTHORISE))]).waits_for([Waiting::Authorisation]);
+        after([]).then([(2, ask_and_confirm()), (1, wake_me())]).waits_for([Waiting::Authorisation]);
+        after([timer_set()]).then([(2, ask_and_confirm())]).waits_for([Waiting::Authorisation]);
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn an_order_that_is_not_paid_in_time_is_cancelled() {
         after([timer_set(), timer_fired()])
-            .then([(2, ask(AUTHORISE)), (4, cancel_unpaid())])
+            .then([(2, ask_and_confirm()), (4, cancel_unpaid())])
             .waits_for([Waiting::Authorisation]);
         after([timer_set(), timer_fired(), cancelled(305).into()])
             .then([(2, ask(AUTHORISE))])

@@ -125,7 +125,7 @@ impl FulfilmentProcess {
         let book = self.to_book();
         instructions
             .extend(book.map(|(cause, captured_total)| Reaction::BookCapture { order_id, captured_total }.to(cause)));
-        instructions.extend(self.attempts.ask(payment_id));
+        instructions.extend(self.attempts.ask(payment_id, None));
         instructions
     }
 

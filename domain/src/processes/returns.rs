@@ -133,7 +133,7 @@ impl ReturnsProcess {
                 });
             }
         }
-        instructions.extend(payment_id.into_iter().flat_map(|payment_id| self.attempts.ask(payment_id)));
+        instructions.extend(payment_id.into_iter().flat_map(|payment_id| self.attempts.ask(payment_id, None)));
         instructions
     }
 

@@ -1,6 +1,6 @@
 //! Events as the processes hear them, and what they are expected to want. Event n of a story has the id n.
 
-use super::{Event, Instruction, Processes, Reaction, Waiting};
+use super::{Confirmation, Event, Instruction, Processes, Reaction, Waiting};
 use crate::order::samples::{ORDER, PAYMENT, noon, part, pence, reason};
 use crate::order::{LinePart, OrderEvent};
 use crate::payment::{FailureCode, Operation, PaymentEvent, Provider};
@@ -98,7 +98,17 @@ pub fn goods_of_two_lines() -> BTreeMap<Sku, Quantity> {
 
 /// The provider is to be asked for, or about, this attempt.
 pub fn ask(attempt: AttemptId) -> Reaction {
-    Reaction::AskProvider { payment_id: PAYMENT, attempt }
+    Reaction::AskProvider { payment_id: PAYMENT, attempt, confirms: None }
+}
+
+/// The provider is to be asked for, or about, the authorisation, and the order to be confirmed with it.
+pub fn ask_and_confirm() -> Reaction {
+    Reaction::AskProvider { payment_id: PAYMENT, attempt: AUTHORISE, confirms: Some(confirmation()) }
+}
+
+pub fn confirmation() -> Confirmation {
+    let authorised = Some((PAYMENT, pence(345)));
+    Confirmation { order_id: ORDER, authorised, goods: goods_of_two_lines() }
 }
 
 pub fn requested() -> Fact {

@@ -3,7 +3,7 @@
 //! once, and every order ends settled or waiting for something that has a name.
 
 use super::samples::Fact;
-use super::{Instruction, Processes, Reaction, Waiting};
+use super::{Confirmation, Instruction, Processes, Reaction, Waiting};
 use crate::order::samples::*;
 use crate::order::{Fulfilment, Order, OrderCommand, OrderEvent, Picked};
 use crate::payment::{FailureCode, Operation, Outcome, Payment, PaymentCommand, PaymentEvent, Provider};
@@ -146,17 +146,8 @@ impl World {
                     requested_at,
                 });
             }
-            Reaction::AskProvider { attempt, .. } => self.answer(attempt),
-            Reaction::ConfirmOrder { authorised, .. } => {
-                let authorise = authorised.map(|(payment_id, amount)| OrderCommand::Authorise {
-                    payment_id,
-                    amount,
-                    authorised_at: at,
-                });
-                if authorise.is_none_or(|authorise| self.order(authorise)) {
-                    self.order(OrderCommand::Confirm { confirmed_at: at });
-                }
-            }
+            Reaction::AskProvider { attempt, confirms, .. } => self.answer(attempt, confirms),
+            Reaction::ConfirmOrder(confirmation) => drop(self.confirm(&confirmation)),
             Reaction::CancelUnpaidOrder { reason, .. } => {
                 self.order(OrderCommand::CancelUnpaid { reason, cancelled_at: at });
             }
@@ -194,11 +185,29 @@ impl World {
         }
     }
 
-    /// The provider says what became of an attempt; it does it now if it was not asked before.
-    fn answer(&mut self, attempt: AttemptId) {
+    /// Whether it was not refused.
+    fn confirm(&mut self, confirmation: &Confirmation) -> bool {
+        let authorise = |(payment_id, amount)| OrderCommand::Authorise { payment_id, amount, authorised_at: noon() };
+        let authorise = confirmation.authorised.map(authorise);
+        authorise.is_none_or(|authorise| self.order(authorise))
+            && self.order(OrderCommand::Confirm { confirmed_at: noon() })
+    }
+
+    /// The provider says what became of an attempt; it does it now if it was not asked before. The order is confirmed with it,
+    /// or the answer is recorded alone.
+    fn answer(&mut self, attempt: AttemptId, confirms: Option<Confirmation>) {
         let Some(asked) = self.payment.attempt(attempt).cloned() else { return };
         let outcome = self.provider.ask(attempt, asked.operation, asked.amount.amount_minor, self.trouble);
-        self.record(attempt, outcome);
+        let (before, order) = (self.log.len(), self.order.clone());
+        self.record(attempt, outcome.clone());
+        let recorded = self.log.len();
+        if let Some(confirmation) = confirms.filter(|confirmation| confirmation.follows_from(&outcome))
+            && recorded > before
+            && !self.confirm(&confirmation)
+        {
+            self.log.truncate(recorded);
+            self.order = order;
+        }
     }
 
     fn record(&mut self, attempt: AttemptId, outcome: Outcome) {
@@ -238,7 +247,7 @@ impl World {
             }
             55..70 => {
                 if let Some(attempt) = self.open_attempt(chosen) {
-                    self.answer(attempt);
+                    self.answer(attempt, None);
                 }
             }
             // The provider does it, and the answer is lost.
@@ -313,7 +322,7 @@ impl World {
                 self.run(instruction);
             }
             while let Some(attempt) = self.open_attempt(0) {
-                self.answer(attempt);
+                self.answer(attempt, None);
             }
             self.fire();
             if self.log.len() == before {
