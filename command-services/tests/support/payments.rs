@@ -10,8 +10,10 @@ use kontor_command_services::processes::reactions::{Origin, carry_out};
 use kontor_command_services::refusal::Refusal;
 use kontor_command_services::service::open_shop;
 use kontor_command_services::settings::Settings;
+use kontor_domain::order::Order;
 use kontor_domain::payment::{Payment, PaymentCommand, Progress};
 use kontor_domain::processes::{Instruction, Reaction};
+use kontor_domain::stock::Stock;
 use kontor_domain::text::PaymentMethod;
 use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};
 use kontor_event_schemas::upcast;
@@ -58,9 +60,8 @@ impl Process {
         let url = servers.postgres().url(Role::Command);
         let log = Log::open(url.parse().expect("a URL"), LogSettings::default(), upcast::released()).await;
         let log = log.expect("the log opens");
-        let executor = Arc::new(
-            Executor::new(log, open_shop(&settings).expect("the shop opens"), settings.executor).serving::<Payment>(),
-        );
+        let executor = Executor::new(log, open_shop(&settings).expect("the shop opens"), settings.executor);
+        let executor = Arc::new(executor.serving::<Payment>().serving::<Order>().serving::<Stock>());
         let pool = PgPool::connect_lazy(&url).expect("a URL");
         let simulator = SimulatorSettings { webhook_delay_ms: 50, ..settings.simulator };
         let simulator = Arc::new(Simulator::new(pool, simulator));
