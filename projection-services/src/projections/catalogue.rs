@@ -96,12 +96,26 @@ impl<'a> Changes<'a> {
         }
         changes
     }
+
+    fn products_that(&self, change: impl Fn(&ProductChange<'a>) -> bool) -> Vec<&'a str> {
+        self.products.iter().filter(|(_, of_product)| change(of_product)).map(|(sku, _)| sku.as_str()).collect()
+    }
 }
 
 impl<'a> ProductChange<'a> {
-    /// Whether it may be listed otherwise than before.
+    /// Whether it may be in other lists than before.
+    fn moves(&self) -> bool {
+        self.categories.is_some()
+    }
+
+    /// Whether it may be listed under another name or age, or elsewhere.
     fn relists(&self) -> bool {
-        self.words.is_some() || self.shown.is_some() || self.categories.is_some() || !self.prices.is_empty()
+        self.words.is_some() || self.shown.is_some() || self.moves()
+    }
+
+    /// Whether it may be listed at another price, or elsewhere.
+    fn reprices(&self) -> bool {
+        !self.prices.is_empty() || self.moves()
     }
 
     /// `position` is that of the event already.
@@ -177,11 +191,10 @@ impl PostgresProjection for Catalogue {
             changes.categories.write(view).await?;
             if !changes.products.is_empty() {
                 write_products(view, &changes.products).await?;
-                let relisted = changes.products.iter().filter(|(_, change)| change.relists());
-                let relisted: Vec<_> = relisted.map(|(sku, _)| sku.as_str()).collect();
-                if !relisted.is_empty() {
-                    listing::list(view, &relisted).await?;
-                }
+                // Most batches change prices only, and do without the other statements.
+                listing::unlist(view, &changes.products_that(ProductChange::moves)).await?;
+                listing::list(view, &changes.products_that(ProductChange::relists)).await?;
+                listing::list_prices(view, &changes.products_that(ProductChange::reprices)).await?;
                 let described = changes.products.iter().filter_map(|(sku, change)| Some((*sku, change.attributes?)));
                 listing::write_attributes(view, &described.collect::<Vec<_>>()).await?;
             }

@@ -7,28 +7,44 @@ use sqlx::PgConnection;
 /// Longer values are not searched for: they are prose.
 pub const ATTRIBUTE_CHARACTERS_MAX: usize = 200;
 
-/// Lists these products, which have their rows already, where those rows say.
+/// Takes these products from the lists of categories that they are not in any more.
+pub async fn unlist(view: &mut PgConnection, skus: &[&str]) -> sqlx::Result<()> {
+    for table in ["listed", "listed_prices"] {
+        let statement = format!(
+            "delete from {table} l using products p
+             where l.sku = any($1) and p.sku = l.sku and l.category <> '' and l.category <> all(p.categories)"
+        );
+        execute(view, &statement, skus).await?;
+    }
+    Ok(())
+}
+
+/// Lists these products, which have their rows already, by what those rows say of their names and ages.
 pub async fn list(view: &mut PgConnection, skus: &[&str]) -> sqlx::Result<()> {
-    for statement in [
-        "delete from listed l using products p
-         where l.sku = any($1) and p.sku = l.sku and l.category <> '' and l.category <> all(p.categories)",
-        "delete from listed_prices l using products p
-         where l.sku = any($1) and p.sku = l.sku and l.category <> '' and l.category <> all(p.categories)",
-        "insert into listed as l (category, sku, name_key, shown_position)
+    let statement = "insert into listed as l (category, sku, name_key, shown_position)
          select c, sku, lower(name), shown_position from products cross join unnest(categories || '{\"\"}') as c
          where sku = any($1) and name is not null
          order by c, sku
          on conflict (category, sku) do update set name_key = excluded.name_key, shown_position = excluded.shown_position
-         where (l.name_key, l.shown_position) <> (excluded.name_key, excluded.shown_position)",
-        "insert into listed_prices as l (category, currency, sku, price_minor)
+         where (l.name_key, l.shown_position) <> (excluded.name_key, excluded.shown_position)";
+    execute(view, statement, skus).await
+}
+
+/// The same by what they say of their prices.
+pub async fn list_prices(view: &mut PgConnection, skus: &[&str]) -> sqlx::Result<()> {
+    let statement = "insert into listed_prices as l (category, currency, sku, price_minor)
          select c, key, sku, value::bigint
          from products cross join unnest(categories || '{\"\"}') as c cross join jsonb_each_text(prices)
          where sku = any($1) and name is not null
          order by c, key, sku
          on conflict (category, currency, sku) do update set price_minor = excluded.price_minor
-         where l.price_minor <> excluded.price_minor",
-    ] {
-        sqlx::query(statement).bind(skus).execute(&mut *view).await?;
+         where l.price_minor <> excluded.price_minor";
+    execute(view, statement, skus).await
+}
+
+async fn execute(view: &mut PgConnection, statement: &str, skus: &[&str]) -> sqlx::Result<()> {
+    if !skus.is_empty() {
+        sqlx::query(statement).bind(skus).execute(view).await?;
     }
     Ok(())
 }
