@@ -101,7 +101,8 @@ async fn ready(ops_port: u16) -> Result<(), String> {
         Ok((200, _)) => Ok(()),
         Ok((status, body)) => {
             let failing: Vec<_> = body.lines().filter(|check| check.contains(": not ok for ")).collect();
-            Err(format!("/readyz answers {status}: {}", failing.join("; ")))
+            let why = if failing.is_empty() { body.trim().to_owned() } else { failing.join("; ") };
+            Err(format!("/readyz answers {status}: {why}"))
         }
         Err(error) => Err(format!("/readyz does not answer: {error}")),
     }

@@ -6,6 +6,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+/// What it is not ready for yet, a check a line.
+const REPORT: &str = "postgres: ok for 3 s\nlog: not ok for 2 s: behind\nnot ready\n";
+
 /// Plays the tier; alone it does nothing. Says 503 to the first two questions, then 200; ends when its mode says so.
 #[test]
 fn stand_in() {
@@ -19,7 +22,7 @@ fn stand_in() {
         let mut stream = stream.expect("a connection");
         let _ = stream.read(&mut [0; 1024]);
         let status = if number < 2 { "503 Service Unavailable" } else { "200 OK" };
-        let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 11\r\n\r\nlog: behind");
+        let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{REPORT}", REPORT.len());
     }
 }
 
@@ -45,7 +48,7 @@ async fn a_tier_is_there_once_it_says_that_it_is_ready() {
     let mut heard = Vec::new();
     let tier =
         Tier::start(&plan(folder.path(), "works"), |_, why| heard.push(why.to_owned())).await.expect("it starts");
-    assert!(heard.contains(&"/readyz answers 503: log: behind".to_owned()), "{heard:?}");
+    assert!(heard.contains(&"/readyz answers 503: log: not ok for 2 s: behind".to_owned()), "{heard:?}");
     assert!(Path::new("/proc").join(tier.pid().to_string()).exists());
     let ended = tier.ended();
     let status = tier.stop().await;
