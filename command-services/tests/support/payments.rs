@@ -6,13 +6,12 @@ use kontor_command_services::payments::Payments;
 use kontor_command_services::payments::simulator::ledger::{Entry, State};
 use kontor_command_services::payments::simulator::{Simulator, SimulatorSettings};
 use kontor_command_services::payments::stripe::Stripe;
-use kontor_command_services::processes::reactions::{Origin, carry_out};
+use kontor_command_services::processes::reactions::Origin;
 use kontor_command_services::refusal::Refusal;
 use kontor_command_services::service::open_shop;
 use kontor_command_services::settings::Settings;
 use kontor_domain::order::Order;
 use kontor_domain::payment::{Payment, PaymentCommand, Progress};
-use kontor_domain::processes::{Instruction, Reaction};
 use kontor_domain::stock::Stock;
 use kontor_domain::text::PaymentMethod;
 use kontor_domain::{AttemptId, Currency, Money, OrderId, PaymentId};
@@ -102,14 +101,11 @@ impl Process {
         self.progress(payment_id, attempt).await
     }
 
-    /// Asks the provider once, and records what it says, be it nothing.
+    /// Asks the provider once, and records what it says.
     pub async fn ask(&self, payment_id: PaymentId, attempt: AttemptId) -> Result<(), Failure> {
-        let reaction = Reaction::AskProvider { payment_id, attempt, confirms: None };
-        let instruction = Instruction { command_id: Uuid::now_v7(), reaction };
-        match carry_out(&self.executor, &self.payments, Origin::time(), instruction).await {
-            Ok(_) | Err(Failure::Unknown { .. }) => Ok(()),
-            Err(failure) => Err(failure),
-        }
+        let Some(answer) = self.payments.ask(payment_id, attempt).await? else { return Ok(()) };
+        let context = Context { key: answer.key(), ..Origin::time().command(Uuid::now_v7()) };
+        self.executor.execute(context, answer).await.map(drop)
     }
 
     pub async fn progress(&self, payment_id: PaymentId, attempt: AttemptId) -> Progress {
