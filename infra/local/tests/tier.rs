@@ -9,19 +9,22 @@ use std::time::Duration;
 /// What it is not ready for yet, a check a line.
 const REPORT: &str = "postgres: ok for 3 s\nlog: not ok for 2 s: behind\nnot ready\n";
 
-/// Plays the tier; alone it does nothing. Says 503 to the first two questions, then 200; ends when its mode says so.
+/// Plays the tier; alone it does nothing. Says 503 to the first two questions, then 200; ends, or is never ready, when its mode
+/// says so.
 #[test]
 fn stand_in() {
     let Ok(port) = std::env::var("KONTOR_STAND_IN_PORT") else { return };
-    if std::env::var("KONTOR_STAND_IN_MODE").as_deref() == Ok("fails") {
+    let mode = std::env::var("KONTOR_STAND_IN_MODE").expect("a mode");
+    if mode == "fails" {
         eprintln!("nats.url: must begin with nats://");
         std::process::exit(2);
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse().expect("a port"))).expect("the port is free");
+    eprintln!("the log cannot be read");
     for (number, stream) in listener.incoming().enumerate() {
         let mut stream = stream.expect("a connection");
         let _ = stream.read(&mut [0; 1024]);
-        let status = if number < 2 { "503 Service Unavailable" } else { "200 OK" };
+        let status = if number < 2 || mode == "waits" { "503 Service Unavailable" } else { "200 OK" };
         let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{REPORT}", REPORT.len());
     }
 }
@@ -63,4 +66,15 @@ async fn a_tier_that_ends_instead_says_why() {
     assert!(matches!(error, Error::Ended { .. }));
     let error = error.to_string();
     assert!(error.contains("exit status: 2") && error.contains("nats.url: must begin with nats://"), "{error}");
+}
+
+#[tokio::test]
+async fn a_tier_that_is_never_ready_says_what_it_lacks_and_what_it_has_told() {
+    let folder = Folder::temporary("tier").expect("a folder");
+    let plan = TierPlan { ready_within: Duration::from_secs(3), ..plan(folder.path(), "waits") };
+    let error = Tier::start(&plan, |_, _| {}).await.expect_err("it waits");
+    assert!(matches!(error, Error::NotReady { .. }));
+    let error = error.to_string();
+    assert!(error.contains("(/readyz answers 503: log: not ok for 2 s: behind)"), "{error}");
+    assert!(error.ends_with("the log cannot be read"), "{error}");
 }
