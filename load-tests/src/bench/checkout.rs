@@ -34,7 +34,7 @@ struct Run {
     purchases: Histogram<u64>,
     /// Microseconds of each request, in the order of [`Step::ALL`].
     steps: Vec<Histogram<u64>>,
-    /// Microseconds between these two of the order's events: its payment is authorised, and both are recorded.
+    /// Microseconds between two events of the order; its payment is authorised in between.
     placed_to_confirmed: Histogram<u64>,
     /// Processor seconds by process, the load generator's last.
     cpu: Vec<(&'static str, f64)>,

@@ -97,8 +97,8 @@ impl<'a> Changes<'a> {
         changes
     }
 
-    fn products_that(&self, change: impl Fn(&ProductChange<'a>) -> bool) -> Vec<&'a str> {
-        self.products.iter().filter(|(_, of_product)| change(of_product)).map(|(sku, _)| sku.as_str()).collect()
+    fn products_that(&self, do_so: impl Fn(&ProductChange<'a>) -> bool) -> Vec<&'a str> {
+        self.products.iter().filter(|(_, change)| do_so(change)).map(|(sku, _)| sku.as_str()).collect()
     }
 }
 
@@ -191,7 +191,6 @@ impl PostgresProjection for Catalogue {
             changes.categories.write(view).await?;
             if !changes.products.is_empty() {
                 write_products(view, &changes.products).await?;
-                // Most batches change prices only, and do without the other statements.
                 listing::unlist(view, &changes.products_that(ProductChange::moves)).await?;
                 listing::list(view, &changes.products_that(ProductChange::relists)).await?;
                 listing::list_prices(view, &changes.products_that(ProductChange::reprices)).await?;

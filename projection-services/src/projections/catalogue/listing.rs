@@ -42,6 +42,7 @@ pub async fn list_prices(view: &mut PgConnection, skus: &[&str]) -> sqlx::Result
     execute(view, statement, skus).await
 }
 
+/// A batch of prices alone does without the statements for anything else.
 async fn execute(view: &mut PgConnection, statement: &str, skus: &[&str]) -> sqlx::Result<()> {
     if !skus.is_empty() {
         sqlx::query(statement).bind(skus).execute(view).await?;
