@@ -15,6 +15,7 @@ use kontor_event_store::{Key, Log, LogReader, LogSettings, NewEvent, Selection, 
 use kontor_local::Role;
 use postgres_es::PostgresEventRepository;
 use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -262,4 +263,39 @@ async fn who_wants_few_types_of_events_gets_those_and_knows_how_far_it_has_read(
     assert!(!of_stock.contains(&1) && of_stock.contains(&2), "{of_stock:?}");
     assert_eq!(read_of(0, 1).await, [1]);
     assert!(read_of(5, 10).await.is_empty() && read_of(9, 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn who_wants_a_few_types_of_a_range_reads_the_range_and_not_all_there_is_of_these_types() {
+    let fixture = Fixture::start().await;
+    let log = fixture.open().await;
+    let append_stock = async |range: std::ops::Range<usize>| {
+        let (_, events) = stock_events().await;
+        let streams = range.map(|n| {
+            let id = StreamId { aggregate_type: Stock::TYPE, aggregate_id: n.to_string().into() };
+            StreamAppend { stream: id, expected_version: 0, lineage: log.new_lineage(), events: events.clone() }
+        });
+        log.append(append(Key::unique(), streams.collect::<Vec<_>>())).await.expect("new");
+    };
+    // There are no statistics yet, as in a shop's first minutes.
+    for n in 0..20 {
+        append_stock(n * 50..n * 50 + 50).await;
+    }
+
+    let one =
+        PgPoolOptions::new().max_connections(1).connect_with(fixture.options(Role::Auditor)).await.expect("it is up");
+    let reader = LogReader::new(one.clone(), Arc::new(Upcasters::default()));
+    let types = [(Stock::TYPE, "Received"), (Stock::TYPE, "Shipped")];
+    let (events, up_to) = reader.read_only(&types, 100, 400).await.expect("it can be read");
+    assert_eq!((events.len(), up_to), (300, 500), "three of four");
+    assert_eq!(reader.read_of(&[Stock::TYPE], 100, 400).await.expect("it can be read").len(), 400);
+
+    sqlx::query("select pg_stat_force_next_flush()").execute(&one).await.expect("by anybody");
+    let rows: i64 = sqlx::query_scalar(
+        "select sum(idx_tup_read)::bigint from pg_stat_all_indexes where indexrelname ~ '^events_[0-9]+_pkey$'",
+    )
+    .fetch_one(&one)
+    .await
+    .expect("by anybody");
+    assert!(rows < 500, "{rows} rows of 4,000 were looked for by their streams");
 }
