@@ -1,7 +1,7 @@
 //! The simulator's ledger in Postgres: what was asked of it, once for each attempt.
 //!
 //! Requests that arrive while others are being written wait together and are written together, in one statement and one
-//! commit. There is no timer: the commit under way is the wait.
+//! commit. There is no timer: the commit under way is the wait. It does not wait for the disk (migration 0005).
 
 use super::tokens::{self, Script};
 use crate::payments::provider::{Request, failure_code};
