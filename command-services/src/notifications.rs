@@ -37,7 +37,7 @@ use tracing::{info, warn};
 /// Positions that are looked at together.
 const POSITIONS_MAX: i64 = 10_000;
 /// How long events are left to gather after one has come: a busy shop's are then read and queued by the batch.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(250);
 /// How often the one that leads makes sure that it still does, and counts what is left.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How long who does not lead, or was interrupted, waits before trying again.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 /// How long outcomes are left to gather after one has come.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(100);
 
 /// All that it takes to send one mail.
 pub struct PostOffice {
@@ -63,7 +63,8 @@ pub async fn send_all(
             return Ok(());
         }
         let room = office.settings.in_flight_max - under_way.len();
-        if may_be_due && room > 0 && !stopping {
+        // Several at a time: each claim is a statement.
+        if may_be_due && 2 * room >= office.settings.in_flight_max && !stopping {
             let claimed = outbox.claim(term, room as i64).await?;
             may_be_due = claimed.len() == room;
             for mail in claimed {
