@@ -25,7 +25,7 @@ const FENCE: &str = "fence";
 /// The file of tantivy that each commit replaces.
 const COMMIT: &str = "meta.json";
 /// Bytes that a batch may take before a part of it goes to the disk.
-const WRITER_BYTES: usize = 32 << 20;
+const WRITER_BYTES: usize = 15 << 20;
 /// Deleted documents of a segment before it is written anew: each update leaves one behind.
 const DELETED_RATIO_MAX: f32 = 0.3;
 /// Segments of about the same size before they become one: each is looked at by every search, and there is a commit several
