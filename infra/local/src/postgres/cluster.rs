@@ -154,7 +154,9 @@ pub(super) async fn create(installation: &Installation, folder: &Path) -> Result
     account::private_folder(&new, installation.account.as_ref())?;
     let mut initdb = installation.tool("initdb");
     // Trust is for no one: pg_hba.conf is replaced before the first start.
-    initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--username", SUPERUSER, "--auth=trust", "--no-instructions"]);
+    initdb.args(["--encoding=UTF8", "--username", SUPERUSER, "--auth=trust", "--no-instructions"]);
+    // Byte by byte, which is the order of C.UTF-8, too; but Postgres compares so itself only if it is told C.
+    initdb.args(["--locale=C.UTF-8", "--lc-collate=C"]);
     initdb.arg("--pgdata").arg(&new);
     process::run(initdb, "").await?;
     let mut statements = format!(
