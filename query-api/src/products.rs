@@ -19,9 +19,9 @@ use kontor_domain::Sku;
 use kontor_identity::{Caller, Permission};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use sqlx::{Decode, Postgres, Row, Type};
 use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 
@@ -100,7 +100,7 @@ pub struct Variant {
     pub available: i64,
 }
 
-/// What a list shows of the product `p`, with [`STOCK`].
+/// What a list shows of the product `p`, with [`STOCK`], in the order in which it is [read](product).
 const IN_LIST: &str = "p.sku, p.name, p.description, p.price_minor, p.currency, p.prices, p.withdrawn, p.draft, p.slug,
     p.categories, p.variants as variant_count,
     case when p.variants = 0 then p.on_hand else coalesce(v.on_hand, 0) end as on_hand,
@@ -144,34 +144,53 @@ fn prices(prices: BTreeMap<String, i64>) -> Vec<Price> {
     prices.into_iter().map(|(currency, amount_minor)| Price { amount_minor, currency }).collect()
 }
 
-/// `None`: the row has no product.
-fn product(row: &PgRow) -> sqlx::Result<Option<Product>> {
-    let Some(name) = row.try_get("name")? else { return Ok(None) };
-    let price = match row.try_get("price_minor")? {
-        Some(amount_minor) => Some(Price { amount_minor, currency: row.try_get("currency")? }),
-        None => None,
-    };
-    let (withdrawn, draft) = (row.try_get("withdrawn")?, row.try_get("draft")?);
-    let Json(in_each): Json<BTreeMap<String, i64>> = row.try_get("prices")?;
-    Ok(Some(Product {
-        sku: row.try_get("sku")?,
-        name,
-        description: row.try_get("description")?,
-        status: status(withdrawn, draft),
-        withdrawn,
-        slug: row.try_get("slug")?,
-        price,
-        prices: prices(in_each),
-        categories: row.try_get("categories")?,
-        variant_count: row.try_get("variant_count")?,
-        on_hand: row.try_get("on_hand")?,
-        available: row.try_get("available")?,
-    }))
+/// The columns of a row one after another. Looking each up by its name takes longer than reading it.
+struct Columns<'r> {
+    row: &'r PgRow,
+    next: usize,
 }
 
-/// A product in full, with the position of the last event in it.
+impl<'r> Columns<'r> {
+    fn from(row: &'r PgRow, first: usize) -> Self {
+        Columns { row, next: first }
+    }
+
+    fn read<T: Decode<'r, Postgres> + Type<Postgres>>(&mut self) -> sqlx::Result<T> {
+        self.next += 1;
+        self.row.try_get(self.next - 1)
+    }
+}
+
+/// What [`IN_LIST`] says of a product, with the position of the last event in it. `None`: the row has no product.
+fn product(mut columns: Columns) -> sqlx::Result<Option<(Product, i64)>> {
+    let (Some(sku), Some(name)) = (columns.read()?, columns.read()?) else { return Ok(None) };
+    let description = columns.read()?;
+    let price = match (columns.read()?, columns.read()?) {
+        (Some(amount_minor), Some(currency)) => Some(Price { amount_minor, currency }),
+        _ => None, // The table has both or neither.
+    };
+    let Json(in_each): Json<BTreeMap<String, i64>> = columns.read()?;
+    let (withdrawn, draft) = (columns.read()?, columns.read()?);
+    let product = Product {
+        sku,
+        name,
+        description,
+        status: status(withdrawn, draft),
+        withdrawn,
+        slug: columns.read()?,
+        price,
+        prices: prices(in_each),
+        categories: columns.read()?,
+        variant_count: columns.read()?,
+        on_hand: columns.read()?,
+        available: columns.read()?,
+    };
+    Ok(Some((product, columns.read()?)))
+}
+
+/// A product in full, with the position of the last event in it: of `reached`, [`IN_LIST`] and [`IN_DETAIL`].
 fn detail(row: &PgRow) -> sqlx::Result<Option<(ProductDetail, i64)>> {
-    let Some(product) = product(row)? else { return Ok(None) };
+    let Some((product, changed_at)) = product(Columns::from(row, 1))? else { return Ok(None) };
     let json = |column| RawValue::from_string(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()));
     let detail = ProductDetail {
         product,
@@ -181,7 +200,7 @@ fn detail(row: &PgRow) -> sqlx::Result<Option<(ProductDetail, i64)>> {
         media: json("media")?,
         variants: json("variants")?,
     };
-    Ok(Some((detail, row.try_get("changed_at")?)))
+    Ok(Some((detail, changed_at)))
 }
 
 #[utoipa::path(
@@ -309,7 +328,7 @@ pub async fn sold(skus: &[String], caller: &Caller, view: &View) -> Result<(i64,
     let read = |rows: &[PgRow]| {
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
-            if let Some(product) = product(row)? {
+            if let Some((product, _)) = product(Columns::from(row, 2))? {
                 found.push((row.try_get("sold_as")?, product));
             }
         }

@@ -15,24 +15,39 @@ const STATEMENTS_KEPT: usize = 500;
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A pool without a connection yet. An error: the URL is not one of Postgres.
-pub fn connect(url: &SecretUrl, settings: &ReplicaSettings) -> sqlx::Result<PgPool> {
-    let options: PgConnectOptions = url.expose().parse()?;
-    let options = options.application_name("kontor-query").statement_cache_capacity(STATEMENTS_KEPT).options([
-        ("default_transaction_read_only", "on".to_owned()),
-        // What queries see; the schema of one generation in its place shows them that.
-        ("search_path", "projections".to_owned()),
-        // Planning a list took longer than reading it; no statement here wants a plan of its own for each value.
-        ("plan_cache_mode", "force_generic_plan".to_owned()),
-        // Rows are joined by keys that come once: remembering them took a fifth of the time of a list.
-        ("enable_memoize", "off".to_owned()),
-        ("statement_timeout", format!("{}ms", settings.statement_timeout_ms)),
-    ]);
-    Ok(PgPoolOptions::new()
-        .max_connections(settings.connections_max)
-        .acquire_timeout(Duration::from_millis(settings.statement_timeout_ms))
-        .test_before_acquire(false) // A round trip for each query otherwise; a dead connection is seen by its error.
-        .connect_lazy_with(options))
+/// Where it is, and how it is asked.
+#[derive(Clone)]
+pub struct Replica {
+    connect: PgConnectOptions,
+    pool: PgPoolOptions,
+}
+
+impl Replica {
+    /// An error: the URL is not one of Postgres.
+    pub fn of(url: &SecretUrl, settings: &ReplicaSettings) -> sqlx::Result<Self> {
+        let connect: PgConnectOptions = url.expose().parse()?;
+        let connect = connect.application_name("kontor-query").statement_cache_capacity(STATEMENTS_KEPT).options([
+            ("default_transaction_read_only", "on".to_owned()),
+            // What queries see; the schema of one generation in its place shows them that.
+            ("search_path", "projections".to_owned()),
+            // Planning a list took longer than reading it; no statement here wants a plan of its own for each value.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            // Rows are joined by keys that come once: remembering them took a fifth of the time of a list.
+            ("enable_memoize", "off".to_owned()),
+            ("statement_timeout", format!("{}ms", settings.statement_timeout_ms)),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.connections_max)
+            .acquire_timeout(Duration::from_millis(settings.statement_timeout_ms))
+            .test_before_acquire(false); // A round trip for each query otherwise; a dead connection is seen by its error.
+        Ok(Replica { connect, pool })
+    }
+
+    /// Another pool, without a connection yet. An answer comes to the thread that made its connection: a thread that is to
+    /// have its answers itself has a pool of its own.
+    pub fn pool(&self) -> PgPool {
+        self.pool.clone().connect_lazy_with(self.connect.clone())
+    }
 }
 
 /// Looks after the replica once a second, for readiness and metrics.

@@ -7,10 +7,11 @@ use crate::past::Streams;
 use crate::problem::Problem;
 use crate::product_search::{self, Searcher};
 use crate::recommendations::{self, Advisor};
+use crate::replica::{Replica, Watch};
 use crate::settings::QuerySettings;
 use crate::{
-    analytics, callers, categories, customers, graphql, openapi, orders, positions, product_cards, products, replica,
-    reports, stock,
+    analytics, callers, categories, customers, graphql, openapi, orders, positions, product_cards, products, reports,
+    stock,
 };
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -63,14 +64,15 @@ impl Service {
     /// Listens. The database need not be there yet: `health` tells when it is.
     pub fn start(settings: &QuerySettings, metrics: &Metrics, health: &Health) -> Result<Service, StartError> {
         let url = settings.replica.url.as_ref().ok_or(StartError::NoUrl)?;
-        let replica = replica::connect(url, &settings.replica).map_err(StartError::Url)?;
+        let database = Replica::of(url, &settings.replica).map_err(StartError::Url)?;
+        let replica = database.pool();
         let (wait_max, poll) = (settings.query.wait_max_ms, settings.query.poll_interval_ms);
         let positions =
             Positions::new(replica.clone(), Duration::from_millis(wait_max), Duration::from_millis(poll), metrics);
         let mut watches = JoinSet::new();
         watches.spawn(positions.clone().watch());
         let check = health.register("replica");
-        watches.spawn(replica::Watch::new(replica.clone(), check, &settings.replica, metrics).run());
+        watches.spawn(Watch::new(replica.clone(), check, &settings.replica, metrics).run());
         let timeout = Duration::from_millis(settings.vectors.timeout_ms);
         let vectors = kontor_vectors::connect(&settings.vectors, &replica, timeout)?;
         let advisor = Advisor::new(replica.clone(), vectors, health.register_detail("vectors"), metrics);
@@ -89,13 +91,14 @@ impl Service {
         let redis = Redis::of(&settings.redis)?;
         let (cache_metrics, timeout) = (CacheMetrics::new(metrics), Duration::from_millis(settings.redis.timeout_ms));
         let telemetry = HttpTelemetry::new(metrics);
-        let (positions, pool, hub) = (Data::from(positions), Data::new(replica.clone()), Data::from(hub));
+        let (positions, hub) = (Data::from(positions), Data::from(hub));
         let (figures, schema) = (Data::from(figures), Data::new(graphql::schema()));
-        let of_app = (positions, pool, streams, hub.clone(), figures, schema, Data::from(advisor));
+        let of_app = (positions, streams, hub.clone(), figures, schema, Data::from(advisor));
         let app = move || {
-            // Each thread has a connection of its own: no answer comes by another.
+            // Each thread has connections of its own: no answer comes by another.
             let cache = Data::new(Cache::connect(redis.as_ref(), timeout, &cache_metrics));
-            let (positions, pool, streams, hub, figures, schema, advisor) = of_app.clone();
+            let pool = Data::new(database.pool());
+            let (positions, streams, hub, figures, schema, advisor) = of_app.clone();
             App::new()
                 .app_data(cache)
                 .app_data(positions)

@@ -33,7 +33,7 @@ pub struct QuerySettings {
 pub struct ReplicaSettings {
     /// A replica (or, in a small installation, the primary), for role `kontor_query`. Needed to serve.
     pub url: Option<SecretUrl>,
-    /// Connections. From 2 to 100; more than 16 are slower on a small machine.
+    /// Connections of each of `http.workers`, and of what they share. From 2 to 100; more than 8 are slower on a small machine.
     pub connections_max: u32,
     /// A query that takes longer is given up, in milliseconds. At least 10.
     pub statement_timeout_ms: u64,
@@ -43,7 +43,7 @@ pub struct ReplicaSettings {
 
 impl Default for ReplicaSettings {
     fn default() -> Self {
-        ReplicaSettings { url: None, connections_max: 12, statement_timeout_ms: 5_000, lag_max_s: 30 }
+        ReplicaSettings { url: None, connections_max: 4, statement_timeout_ms: 5_000, lag_max_s: 30 }
     }
 }
 

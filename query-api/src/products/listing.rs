@@ -1,7 +1,7 @@
 //! Lists of products: which of them, in which order. A page is a range of one index of the read model.
 
 use super::filters::{ATTRIBUTE, AVAILABLE, CATEGORY, CURRENCY, FilterParameters, Filters, PRICE_MAX, PRICE_MIN};
-use super::{IN_LIST, PROJECTION, Product, STOCK, product, sees_drafts};
+use super::{Columns, IN_LIST, PROJECTION, Product, STOCK, product, sees_drafts};
 use crate::callers::Asker;
 use crate::etag;
 use crate::openapi::{AsOfParameter, IfNoneMatchHeader, MinPositionHeader, PageParameters, Refused};
@@ -239,7 +239,7 @@ impl Wanted {
     }
 
     fn listed(&self, row: &PgRow) -> sqlx::Result<Option<Listed>> {
-        let Some(product) = product(row)? else { return Ok(None) };
+        let Some((product, changed_at)) = product(Columns::from(row, 2))? else { return Ok(None) };
         let mut at = After { sku: product.sku.clone(), ..After::default() };
         match self.sort {
             Sort::Sku => {}
@@ -247,7 +247,7 @@ impl Wanted {
             Sort::Price | Sort::PriceDescending => at.price = row.try_get("key")?,
             Sort::Newest => at.shown = row.try_get("key")?,
         }
-        Ok(Some(Listed { product, at, changed_at: row.try_get("changed_at")? }))
+        Ok(Some(Listed { product, at, changed_at }))
     }
 }
 
