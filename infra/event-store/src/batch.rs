@@ -22,7 +22,7 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 /// costs besides its appends is paid less often (docs/5). A writer that is alone never waits.
 const GATHER: Duration = Duration::from_micros(1_500);
 /// So many appends in the last batch are several.
-const SEVERAL: usize = 3;
+const SEVERAL: usize = 2;
 /// Refusals that are kept in mind. With more, all that was read so far counts as out of date.
 const BROKEN_MAX: usize = 10_000;
 
