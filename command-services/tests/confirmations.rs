@@ -110,3 +110,23 @@ async fn two_processes_that_ask_at_once_confirm_once() {
     let events: Vec<_> = scene.since().await.into_iter().map(|(event, _)| event).collect();
     assert_eq!(events, CONFIRMED);
 }
+
+/// Step 1: the order is cancelled. Step 2: the provider authorises the payment all the same. Step 3: the order is read anew, from one
+/// stream after the other.
+#[actix_web::test]
+async fn what_is_done_for_an_order_comes_of_the_newest_of_its_events() {
+    let scene = Scene::new().await;
+    let process = Process::start(&scene.app.servers).await;
+    let question = scene.question(&process).await;
+    // 1
+    let path = format!("/v1/orders/{}/cancel", scene.order_id);
+    scene.app.done(&path, "cancel", json!({"reason": "changed their mind"})).await;
+    // 2
+    let origin = Origin::time();
+    carry_out(&process.executor, &process.payments, origin, question).await.expect("it is asked");
+    // 3
+    let mut orders = Orders::default();
+    orders.read(&process.executor, scene.order_id).await.expect("the log can be read");
+    let origins: Vec<_> = orders.to_do(true).into_iter().map(|work| work.origin.correlation_id).collect();
+    assert_eq!(origins, [origin.correlation_id], "not that of the check-out, which set the timer");
+}

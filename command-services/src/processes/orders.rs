@@ -31,8 +31,10 @@ pub struct Orders {
 
 struct Known {
     processes: Processes,
-    /// The request that was heard of last.
+    /// The request behind the newest of its events.
     origin: Origin,
+    /// That event. Ids are in the order of time.
+    newest: Uuid,
     /// What was begun, by its key: whether it is still under way.
     begun: HashMap<Uuid, bool>,
     /// Its place among the alarms.
@@ -66,8 +68,7 @@ impl Orders {
         }
         match self.known.get_mut(&order_id) {
             Some(known) => {
-                known.processes.apply(metadata.event_id, event);
-                known.origin = Origin::of(metadata);
+                known.apply(metadata, event);
                 self.touched.insert(order_id);
             }
             None => drop(self.strangers.insert(order_id)),
@@ -93,15 +94,15 @@ impl Orders {
         }
         let mut known = Known::new(Origin::time());
         for EventEnvelope { payload, metadata, .. } in &placed {
-            known.apply(read::<Order>(&id, metadata)?, Event::Order(payload));
+            known.apply(&read::<Order>(&id, metadata)?, Event::Order(payload));
         }
         if let Some(payment_id) = payment_id {
             for EventEnvelope { payload, metadata, .. } in &log.stream::<Payment>(&payment_id.to_string()).await? {
-                known.apply(read::<Payment>(&id, metadata)?, Event::Payment(payload));
+                known.apply(&read::<Payment>(&id, metadata)?, Event::Payment(payload));
             }
         }
         for EventEnvelope { payload, metadata, .. } in &log.stream::<Timer>(&id).await? {
-            known.apply(read::<Timer>(&id, metadata)?, Event::Timer(payload));
+            known.apply(&read::<Timer>(&id, metadata)?, Event::Timer(payload));
         }
         self.known.insert(order_id, known);
         self.touched.insert(order_id);
@@ -185,7 +186,7 @@ impl Orders {
 
 impl Known {
     fn new(origin: Origin) -> Self {
-        Self { processes: Processes::default(), origin, begun: HashMap::new(), alarm: None }
+        Self { processes: Processes::default(), origin, newest: Uuid::nil(), begun: HashMap::new(), alarm: None }
     }
 
     /// Those of the instructions that were not begun.
@@ -201,9 +202,12 @@ impl Known {
         work
     }
 
-    fn apply(&mut self, metadata: Metadata, event: Event<'_>) {
+    /// Events of one stream in their order; streams may come one after the other.
+    fn apply(&mut self, metadata: &Metadata, event: Event<'_>) {
         self.processes.apply(metadata.event_id, event);
-        self.origin = Origin::of(&metadata);
+        if metadata.event_id > self.newest {
+            (self.newest, self.origin) = (metadata.event_id, Origin::of(metadata));
+        }
     }
 }
 
