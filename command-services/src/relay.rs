@@ -171,9 +171,15 @@ impl Relay {
         self.counts.position.store(end.position, Ordering::Relaxed);
         let mut checked = Instant::now();
         let mut next_at = Instant::now();
+        let mut read_all_at = None;
         loop {
-            if under_way.len() < UNDER_WAY_MAX && Instant::now() >= next_at {
+            if under_way.len() < UNDER_WAY_MAX
+                && Instant::now() >= next_at
+                && self.may_go_on(sent.position, read_all_at)
+            {
+                let now = Instant::now();
                 let events = self.log.read(sent.position, self.settings.batch_events_max).await?;
+                read_all_at = ((events.len() as i64) < self.settings.batch_events_max).then_some(now);
                 if !events.is_empty() {
                     if events.len() >= BUSY_FROM && (events.len() as i64) < self.settings.batch_events_max / 2 {
                         next_at = Instant::now() + GATHERING;
@@ -200,6 +206,14 @@ impl Relay {
                 still_ends(&self.nats, &end).await?;
             }
         }
+    }
+
+    /// Whether the log may have something after `position`, up to which all was read at `read_all_at`, if it was: this process has
+    /// appended it, or others may have meanwhile.
+    fn may_go_on(&self, position: i64, read_all_at: Option<Instant>) -> bool {
+        let poll = Duration::from_millis(self.settings.poll_interval_ms);
+        self.appended.as_ref().is_none_or(|appended| *appended.borrow() > position)
+            || read_all_at.is_none_or(|read_at| read_at.elapsed() >= poll)
     }
 
     /// Until there may be something after `position`.
