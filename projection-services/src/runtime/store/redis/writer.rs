@@ -21,8 +21,7 @@ use tokio::time::sleep;
 /// Events of one step, which keeps Redis from queries for a millisecond or two.
 const STEP_EVENTS: usize = 500;
 const HELD_PAUSE: Duration = Duration::from_millis(50);
-/// How far Postgres' copy of the checkpoint of a live generation may be behind: a statement for each batch costs more than what
-/// the batch writes.
+/// How long Postgres' copy of the checkpoint of a live generation may be behind: a copy is a transaction with a sync of its own.
 const COPY_WITHIN: Duration = Duration::from_millis(50);
 
 pub(super) struct RedisWriter {
