@@ -148,7 +148,6 @@ impl Store for RedisStore {
                 names,
                 lease: lease.clone(),
                 is_live: generation.state == State::Live,
-                copying: Arc::default(),
             };
             writer.copy(writer.progress.mark).await?;
             Ok(Box::new(writer) as Box<dyn Writer>)

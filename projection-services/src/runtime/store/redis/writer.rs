@@ -9,10 +9,8 @@ use crate::runtime::lease::Lease;
 use crate::runtime::store::{Batch, StoreError, Writer};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
 use redis::aio::ConnectionManager;
 use sqlx::PgPool;
-use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +19,6 @@ use tokio::time::sleep;
 /// Events of one step, which keeps Redis from queries for a millisecond or two.
 const STEP_EVENTS: usize = 500;
 const HELD_PAUSE: Duration = Duration::from_millis(50);
-/// How long Postgres' copy of the checkpoint of a live generation may be behind: a copy is a transaction with a sync of its own.
-const COPY_WITHIN: Duration = Duration::from_millis(50);
 
 pub(super) struct RedisWriter {
     pub projection: Arc<dyn RedisProjection>,
@@ -32,21 +28,6 @@ pub(super) struct RedisWriter {
     pub lease: Lease,
     pub is_live: bool,
     pub progress: Progress,
-    pub copying: Arc<Mutex<Copying>>,
-}
-
-/// The copy of the checkpoint that is being made, or was made last.
-pub(super) struct Copying {
-    to: Mark,
-    is_under_way: bool,
-    /// `false`: the lease is another's.
-    ended: sqlx::Result<bool>,
-}
-
-impl Default for Copying {
-    fn default() -> Self {
-        Copying { to: Mark::default(), is_under_way: false, ended: Ok(true) }
-    }
 }
 
 impl Deref for RedisWriter {
@@ -88,11 +69,7 @@ impl Writer for RedisWriter {
             if !batch.settled.is_empty() {
                 dead_letters::settle(&self.control, &self.lease, batch.settled).await?;
             }
-            match batch.moves_all() {
-                true if self.is_live => self.copy_soon(batch.to),
-                true => self.copy(batch.to).await,
-                false => Ok(()),
-            }
+            if batch.moves_all() { self.copy(batch.to).await } else { Ok(()) }
         }
         .boxed()
     }
@@ -169,33 +146,6 @@ impl RedisWriter {
                 _ => return Err(StoreError::Fenced),
             }
         }
-    }
-
-    /// As [`copy`](Self::copy), within [`COPY_WITHIN`]. An error is that of the copy before. One that is not made any more, since the process
-    /// ends, is made by whoever opens the generation next.
-    fn copy_soon(&self, to: Mark) -> Result<(), StoreError> {
-        let mut copying = self.copying.lock();
-        copying.to = to;
-        if copying.is_under_way {
-            return Ok(());
-        }
-        copying.is_under_way = true;
-        let (lease, control, copied) = (self.lease.clone(), self.control.clone(), self.copying.clone());
-        tokio::spawn(async move {
-            loop {
-                sleep(COPY_WITHIN).await;
-                let to = copied.lock().to;
-                let ended = lease.book(&control, to).await;
-                let mut copied = copied.lock();
-                let is_all = !matches!(ended, Ok(true)) || copied.to == to;
-                copied.ended = ended;
-                if is_all {
-                    copied.is_under_way = false;
-                    return;
-                }
-            }
-        });
-        if mem::replace(&mut copying.ended, Ok(true))? { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
     /// Tells Postgres how far Redis is, and renews the lease.
