@@ -329,6 +329,7 @@ pub async fn sold(skus: &[String], caller: &Caller, view: &View) -> Result<(i64,
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
             if let Some((product, _)) = product(Columns::from(row, 2))? {
+                // After `reached` and `sold_as`.
                 found.push((row.try_get("sold_as")?, product));
             }
         }

@@ -141,9 +141,9 @@ impl Hub {
     async fn look(&self, mut tail: i64) -> sqlx::Result<i64> {
         let head = self.head().await?;
         while tail < head {
+            let up_to = head.min(tail + EVENTS_MAX);
             // Nothing is looked up by the type: with statistics of a smaller log, Postgres would look for all events of these
             // types that there are.
-            let up_to = head.min(tail + EVENTS_MAX);
             let rows = sqlx::query(&format!(
                 "select {COLUMNS} from public.events e
                  where e.position > $1 and e.position <= $2 and e.aggregate_type || '' = any($3) order by e.position"

@@ -239,6 +239,7 @@ impl Wanted {
     }
 
     fn listed(&self, row: &PgRow) -> sqlx::Result<Option<Listed>> {
+        // After `reached` and `is_there`.
         let Some((product, changed_at)) = product(Columns::from(row, 2))? else { return Ok(None) };
         let mut at = After { sku: product.sku.clone(), ..After::default() };
         match self.sort {
